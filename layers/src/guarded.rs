@@ -1,0 +1,167 @@
+//! A response body that tells its guard how it ended.
+//!
+//! A call is over at the end of its *body*, not at its head: until then a concurrency slot is in use and a breaker doesn't
+//! know the outcome. [`Guarded`] carries a [`Guard`] along and tells it once: the body was complete, or it broke. A guard
+//! that is dropped untold was given up by the caller, and its own `Drop` says what that means.
+//!
+//! The trap this file exists for: hyper never polls a body whose `is_end_stream()` is true, nor past the frame that makes
+//! it true. So the end is told the moment `is_end_stream` turns true, and never only at `None`.
+
+use std::{
+    any::Any,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
+
+/// What is told of a body's end. Dropped untold: the caller gave up.
+pub trait Guard {
+    /// The body was complete.
+    fn complete(self);
+    /// The body broke with this error.
+    fn broken(self, error: &dyn Any);
+}
+
+pin_project! {
+    /// A body with a guard. See the [module](self).
+    #[derive(Debug)]
+    pub struct Guarded<B, G> {
+        #[pin]
+        body: B,
+        guard: Option<G>,
+    }
+}
+
+impl<B: Body, G: Guard> Guarded<B, G> {
+    /// A body that tells `guard` how it ends. An empty body tells it at once.
+    pub fn new(body: B, guard: Option<G>) -> Self {
+        let mut guarded = Self { body, guard };
+        if guarded.body.is_end_stream() {
+            complete(&mut guarded.guard);
+        }
+        guarded
+    }
+}
+
+impl<B, G> Guarded<B, G> {
+    /// A body that has nothing to tell: an answer of our own.
+    pub const fn unguarded(body: B) -> Self {
+        Self { body, guard: None }
+    }
+}
+
+impl<B: From<Bytes>, G> From<Bytes> for Guarded<B, G> {
+    fn from(bytes: Bytes) -> Self {
+        Self::unguarded(B::from(bytes))
+    }
+}
+
+impl<B: Default, G> Default for Guarded<B, G> {
+    fn default() -> Self {
+        Self::unguarded(B::default())
+    }
+}
+
+fn complete<G: Guard>(guard: &mut Option<G>) {
+    if let Some(guard) = guard.take() {
+        guard.complete();
+    }
+}
+
+impl<B, G> Body for Guarded<B, G>
+where
+    B: Body,
+    B::Error: 'static,
+    G: Guard,
+{
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        let mut this = self.project();
+        let frame = ready!(this.body.as_mut().poll_frame(cx));
+        match &frame {
+            Some(Ok(_)) if !this.body.is_end_stream() => {}
+            Some(Ok(_)) | None => complete(this.guard),
+            Some(Err(error)) => {
+                if let Some(guard) = this.guard.take() {
+                    guard.broken(error);
+                }
+            }
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{cell::RefCell, rc::Rc};
+
+    use http_body_util::{BodyExt, Empty, Full, StreamBody};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Told(Rc<RefCell<Vec<&'static str>>>);
+
+    impl Guard for Told {
+        fn complete(self) {
+            self.0.borrow_mut().push("complete");
+        }
+        fn broken(self, _: &dyn Any) {
+            self.0.borrow_mut().push("broken");
+        }
+    }
+
+    fn told(told: &Told) -> Vec<&'static str> {
+        told.0.borrow().clone()
+    }
+
+    #[test]
+    fn an_empty_body_is_complete_before_anyone_polls_it() {
+        let guard = Told::default();
+        let _body = Guarded::new(Empty::<Bytes>::new(), Some(guard.clone()));
+        assert_eq!(told(&guard), ["complete"]);
+    }
+
+    #[tokio::test]
+    async fn the_last_frame_completes_a_body_that_is_not_polled_past_it() {
+        let guard = Told::default();
+        let mut body = Guarded::new(Full::new(Bytes::from("x")), Some(guard.clone()));
+        assert!(told(&guard).is_empty());
+        body.frame().await.unwrap().unwrap();
+        assert_eq!(told(&guard), ["complete"]);
+    }
+
+    #[tokio::test]
+    async fn a_broken_body_is_told_once() {
+        let guard = Told::default();
+        let frames = [Ok(Frame::data(Bytes::from("x"))), Err("cut")];
+        let stream = Frames(frames.into_iter().collect());
+        let mut body = Guarded::new(StreamBody::new(stream), Some(guard.clone()));
+        assert!(body.frame().await.unwrap().is_ok());
+        assert!(body.frame().await.unwrap().is_err());
+        drop(body);
+        assert_eq!(told(&guard), ["broken"]);
+    }
+
+    struct Frames(std::collections::VecDeque<Result<Frame<Bytes>, &'static str>>);
+
+    impl futures_core::Stream for Frames {
+        type Item = Result<Frame<Bytes>, &'static str>;
+        fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+            Poll::Ready(self.0.pop_front())
+        }
+    }
+}
