@@ -1,1 +1,62 @@
+//! The harness: real processes, scripted peers and deadlines, so that a test of the gateway reads like a story.
+//!
+//! What plays in it, one file each:
+//!
+//! | piece | is |
+//! |---|---|
+//! | [`Gateway`] | the real `portcullis` binary on free ports with its own data directory |
+//! | [`Service`], [`Fleet`] | the real example services; all of them behind a gateway on `config/demo.toml` |
+//! | [`Redis`] | a real `redis-server` that keeps nothing |
+//! | [`Upstream`] with a [`Script`] | an upstream that answers, stalls, trickles, resets or lies, and remembers each request |
+//! | [`Client`], [`RawConnection`] | a polite HTTP client, and one that sends any bytes it is told to |
+//! | [`OtlpReceiver`] | collects the spans that the gateway exports |
+//! | [`eventually`], [`within`] | waiting, always with an end |
+//!
+//! ```no_run
+//! # async fn story() {
+//! use portcullis_tests::{Gateway, Script, Client, Upstream};
+//!
+//! let upstream = Upstream::always(Script::answer(200, "hello"));
+//! let gateway = Gateway::with_config(&format!(
+//!     "[upstreams.app]\nurl = \"{}\"\n[[routes]]\nname = \"app\"\npath = \"/{{*}}\"\nupstream = \"app\"\n",
+//!     upstream.url(),
+//! ))
+//! .start()
+//! .await;
+//!
+//! let answer = Client::new().get(gateway.url("/greeting")).await;
+//! assert_eq!((answer.status, answer.text()), (200, "hello"));
+//! assert_eq!(upstream.requests()[0].target, "/greeting");
+//! # }
+//! ```
+//!
+//! Rules that keep the tests honest: no sleep stands for "by now it must have happened" (wait for a log line, a request, a
+//! [`Gate`], or use [`eventually`]), nothing waits without an end, and whatever was started dies with the value that owns it.
+//! A test that fails prints the last lines that its processes said.
 
+mod binary;
+mod client;
+mod deadline;
+mod fleet;
+mod gateway;
+mod otlp;
+mod ports;
+mod process;
+mod raw;
+mod redis;
+mod service;
+mod upstream;
+mod wire;
+
+pub use client::{Answer, Client, Failed, Request};
+pub use deadline::{PATIENCE, Seen, eventually, within};
+pub use fleet::{Fleet, order, orders_behind};
+pub use gateway::{Ended, Gateway, Launch, portcullis};
+pub use otlp::{OtlpReceiver, Span, Spans};
+pub use ports::{Reserved, free_port};
+pub use process::{Log, Process};
+pub use raw::RawConnection;
+pub use redis::Redis;
+pub use service::{Launched, Service};
+pub use upstream::{Gate, Recorded, Script, Upstream};
+pub use wire::Head;
