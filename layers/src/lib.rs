@@ -5,6 +5,7 @@ pub mod circuit_breaker;
 pub mod concurrency;
 #[cfg(feature = "deadline")]
 pub mod deadline;
+pub mod dictionary;
 pub mod flag_headers;
 pub mod guarded;
 pub mod killswitch;

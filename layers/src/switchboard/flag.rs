@@ -87,6 +87,11 @@ impl Evaluation {
 }
 
 impl Flag {
+    /// Whether it is the same for everybody, so that its value needs no subject.
+    pub fn is_static(&self) -> bool {
+        !self.enabled || self.rollout == Rollout::ALL || self.rollout == Rollout(0)
+    }
+
     /// The flag's value for a subject.
     pub fn evaluate(&self, subject: Option<&str>) -> Evaluation {
         let is = |on, reason| Evaluation { on, reason };

@@ -5,8 +5,8 @@
 //! last. Reading is a load and a bit test: features get an index once ([`FeatureId`]), and all that are off stand in one bit
 //! set. An index never moves while the process lives, so layers resolve names when they are built, not per request.
 //!
-//! What is *not* here: where it is kept (`store`), who hands it out ([`view`](crate::view)), what a route does about it
-//! ([`killswitch`](crate::view)).
+//! What is *not* here: where it is kept (the stores), who hands it out ([`view`](crate::view)), what a route does about it
+//! ([`killswitch`](crate::killswitch)).
 
 pub mod feature;
 pub mod flag;
@@ -126,6 +126,10 @@ impl Switchboard {
     /// Every flag, in the order of declaration.
     pub fn flags(&self) -> &[Flag] {
         &self.flags
+    }
+
+    pub(crate) fn shared_flags(&self) -> Arc<[Flag]> {
+        self.flags.clone()
     }
 
     /// The switchboard after a flip: all of its features or none, and one revision more.

@@ -1,0 +1,132 @@
+//! The service: refuse, or inform and pass on.
+
+use std::{
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use http::{HeaderName, HeaderValue, Request};
+use tower_service::Service;
+
+use super::future::ResponseFuture;
+use crate::{
+    dictionary,
+    refuse::Refuse,
+    rejected::Rejected,
+    switchboard::{Switchboard, UnixMillis, feature::FeatureId},
+    view::Subscriber,
+};
+
+/// The header that tells the service below which features are off.
+pub const KILLSWITCHES: HeaderName = HeaderName::from_static("killswitches");
+
+/// The service made by [`KillswitchLayer`](super::KillswitchLayer).
+#[derive(Debug)]
+pub struct Killswitch<S, R> {
+    pub(super) inner: S,
+    pub(super) subscriber: Subscriber,
+    pub(super) rejects: Arc<[Switch]>,
+    pub(super) informs: Arc<[Informed]>,
+    pub(super) refuse: R,
+    /// The refusal that readiness was given for without asking the inner service, which therefore must not be called.
+    pub(super) held: Option<Rejected>,
+}
+
+/// A feature as a layer knows it: by its index, or by its name where nobody has declared it yet.
+#[derive(Debug, Clone)]
+pub(super) struct Switch {
+    name: Arc<str>,
+    id: Option<FeatureId>,
+}
+
+/// A feature that is only told of, and what is said of it when it is off.
+#[derive(Debug, Clone)]
+pub(super) struct Informed {
+    pub(super) switch: Switch,
+    pub(super) member: Arc<str>,
+}
+
+/// Stands in the extensions of a request whose header is ours, so that a second layer below adds to it instead of
+/// removing it. Private: nobody else can claim that.
+#[derive(Debug, Clone, Copy)]
+struct Ours;
+
+impl Switch {
+    pub(super) fn new(name: &str, subscriber: &Subscriber) -> Self {
+        Self { name: name.into(), id: subscriber.read(|board| board.id(name)) }
+    }
+
+    /// The feature's index, if it is off.
+    fn off_in(&self, board: &Switchboard) -> Option<FeatureId> {
+        self.id.or_else(|| board.id(&self.name)).filter(|&id| board.is_off(id))
+    }
+}
+
+impl<S, R> Killswitch<S, R> {
+    fn rejection(&self, board: &Switchboard) -> Option<Rejected> {
+        let id = self.rejects.iter().find_map(|switch| switch.off_in(board))?;
+        let (feature, state) = (board.feature(id), board.state(id));
+        Some(Rejected::Killed {
+            feature: feature.name.clone(),
+            public_message: feature.public_message.clone(),
+            retry_after: state.expires_at.map(|at| at.left(UnixMillis::now())),
+        })
+    }
+
+    fn inform<B>(&self, request: &mut Request<B>, board: &Switchboard) {
+        let ours = request.extensions_mut().insert(Ours).is_some();
+        let above = request.headers_mut().remove(KILLSWITCHES).filter(|_| ours);
+        let mut said =
+            above.as_ref().and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+        for informed in
+            self.informs.iter().filter(|informed| informed.switch.off_in(board).is_some())
+        {
+            dictionary::push(&mut said, &informed.member);
+        }
+        if !said.is_empty() {
+            let value =
+                HeaderValue::try_from(said).expect("keys were checked when the layer was built");
+            request.headers_mut().insert(KILLSWITCHES, value);
+        }
+    }
+}
+
+impl<S, R, B> Service<Request<B>> for Killswitch<S, R>
+where
+    S: Service<Request<B>>,
+    R: Refuse<S::Response, S::Error>,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = ResponseFuture<S::Future, S::Response, S::Error>;
+
+    /// While a feature is off it is ready at once, and the inner service isn't asked: asking may already connect or take a
+    /// slot there.
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.held = self.subscriber.read(|board| self.rejection(board));
+        if self.held.is_some() { Poll::Ready(Ok(())) } else { self.inner.poll_ready(cx) }
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let view = self.subscriber.pinned_in(request.extensions());
+        if let Some(rejected) = self.held.take().or_else(|| self.rejection(&view)) {
+            return ResponseFuture::refused(self.refuse.refuse(rejected));
+        }
+        self.inform(&mut request, &view);
+        ResponseFuture::passed(self.inner.call(request))
+    }
+}
+
+/// A clone is not ready, so it holds no refusal either.
+impl<S: Clone, R: Clone> Clone for Killswitch<S, R> {
+    fn clone(&self) -> Self {
+        Self {
+            inner: self.inner.clone(),
+            subscriber: self.subscriber.clone(),
+            rejects: self.rejects.clone(),
+            informs: self.informs.clone(),
+            refuse: self.refuse.clone(),
+            held: None,
+        }
+    }
+}
