@@ -1,0 +1,84 @@
+//! The generations of the snapshot: the present one, the one before it, and one set aside as damaged.
+
+use std::path::{Path, PathBuf};
+
+use super::{
+    disk, or_missing,
+    seal::{seal, unseal},
+};
+use crate::store::{Saved, StoreError};
+
+#[derive(Debug)]
+pub(super) struct Snapshots {
+    directory: PathBuf,
+    present: PathBuf,
+    previous: PathBuf,
+    damaged: PathBuf,
+    new: PathBuf,
+}
+
+/// What stands under a name.
+enum Found {
+    Whole(Saved),
+    Nothing,
+    Damaged(String),
+}
+
+impl Snapshots {
+    pub(super) fn new(directory: &Path) -> Self {
+        Self {
+            directory: directory.to_owned(),
+            present: directory.join("switchboard.json"),
+            previous: directory.join("switchboard.previous.json"),
+            damaged: directory.join("switchboard.damaged.json"),
+            new: directory.join("switchboard.new.json"),
+        }
+    }
+
+    /// The newest whole generation. A damaged present one is said in the notices.
+    pub(super) fn load(&self, notices: &mut Vec<String>) -> Result<Option<Saved>, StoreError> {
+        let what = match find(&self.present)? {
+            Found::Whole(saved) => return Ok(Some(saved)),
+            // A stop between the two renames of a save leaves no present generation, and is no damage.
+            Found::Nothing => None,
+            Found::Damaged(what) => Some(what),
+        };
+        match (find(&self.previous)?, what) {
+            (Found::Whole(saved), None) => Ok(Some(saved)),
+            (Found::Whole(saved), Some(what)) => {
+                let (path, revision) = (self.present.display(), saved.revision);
+                notices.push(format!(
+                    "{path} is damaged ({what}); went back to revision {revision}, saved before it"
+                ));
+                Ok(Some(saved))
+            }
+            (Found::Nothing, None) => Ok(None),
+            (_, Some(what)) => Err(StoreError::Corrupt { path: self.present.clone(), what }),
+            (Found::Damaged(what), None) => {
+                Err(StoreError::Corrupt { path: self.previous.clone(), what })
+            }
+        }
+    }
+
+    /// Puts a new generation in the place of the present one, which becomes the previous one if it is whole.
+    pub(super) fn save(&self, saved: &Saved) -> Result<(), StoreError> {
+        let json = serde_json::to_string(saved).expect("a map with text keys is always JSON");
+        disk::write_synced(&self.new, seal(&json).0.as_bytes())?;
+        match find(&self.present)? {
+            Found::Whole(_) => disk::rename(&self.present, &self.previous)?,
+            Found::Damaged(_) => disk::rename(&self.present, &self.damaged)?,
+            Found::Nothing => {}
+        }
+        disk::rename(&self.new, &self.present)?;
+        disk::sync_directory(&self.directory)
+    }
+}
+
+fn find(path: &Path) -> Result<Found, StoreError> {
+    let Some(bytes) = or_missing(disk::read(path))? else { return Ok(Found::Nothing) };
+    let Some((json, _)) = unseal(&bytes) else {
+        return Ok(Found::Damaged("its hash doesn't fit its content".to_owned()));
+    };
+    Ok(serde_json::from_str(&json)
+        .map_or_else(|error| Found::Damaged(error.to_string()), Found::Whole))
+}
