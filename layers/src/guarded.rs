@@ -19,6 +19,8 @@ use pin_project_lite::pin_project;
 
 /// What is told of a body's end. Dropped untold: the caller gave up.
 pub trait Guard {
+    /// A frame came, and more are to come: the body is alive.
+    fn progress(&mut self) {}
     /// The body was complete.
     fn complete(self);
     /// The body broke with this error.
@@ -80,11 +82,18 @@ where
     type Data = B::Data;
     type Error = B::Error;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         let mut this = self.project();
         let frame = ready!(this.body.as_mut().poll_frame(cx));
         match &frame {
-            Some(Ok(_)) if !this.body.is_end_stream() => {}
+            Some(Ok(_)) if !this.body.is_end_stream() => {
+                if let Some(guard) = this.guard {
+                    guard.progress();
+                }
+            }
             Some(Ok(_)) | None => complete(this.guard),
             Some(Err(error)) => {
                 if let Some(guard) = this.guard.take() {

@@ -6,6 +6,7 @@ pub mod concurrency;
 #[cfg(feature = "deadline")]
 pub mod deadline;
 pub mod dictionary;
+pub mod ending;
 pub mod flag_headers;
 pub mod guarded;
 pub mod killswitch;

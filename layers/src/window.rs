@@ -1,1 +1,96 @@
-//! (being written)
+//! Counts over the recent past, in a ring of time buckets.
+//!
+//! The ring is cut into buckets of equal length. As time moves on, the oldest bucket leaves and takes its counts with it:
+//! the window slides a bucket at a time, and is never emptied at once. So a count stays for at most the window's length,
+//! and at least for that less one bucket. Adding and summing cost the same for ten calls as for ten million, because the
+//! total is kept and a bucket that leaves is subtracted from it. `now` is an argument: there is no clock in here.
+
+use std::{
+    num::NonZeroU32,
+    ops::{AddAssign, SubAssign},
+    time::{Duration, Instant},
+};
+
+/// What is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// Calls that said something about the upstream.
+    pub calls: u64,
+    /// Those among them that failed.
+    pub failures: u64,
+}
+
+impl AddAssign for Counts {
+    fn add_assign(&mut self, more: Self) {
+        self.calls += more.calls;
+        self.failures += more.failures;
+    }
+}
+
+impl SubAssign for Counts {
+    fn sub_assign(&mut self, less: Self) {
+        self.calls -= less.calls;
+        self.failures -= less.failures;
+    }
+}
+
+/// Counts of the recent past. See the [module](self).
+#[derive(Debug, Clone)]
+pub struct Window {
+    ring: Box<[Counts]>,
+    bucket: Duration,
+    total: Counts,
+    /// Where the present bucket stands in the ring, and when it began. Nothing before the first call.
+    present: usize,
+    began: Option<Instant>,
+}
+
+impl Window {
+    /// An empty window of this length in this many buckets.
+    pub fn new(length: Duration, buckets: NonZeroU32) -> Self {
+        // A bucket without a length would never end, or end infinitely often.
+        let bucket = (length / buckets.get()).max(Duration::from_nanos(1));
+        let ring = vec![Counts::default(); buckets.get() as usize].into_boxed_slice();
+        Self { ring, bucket, total: Counts::default(), present: 0, began: None }
+    }
+
+    /// Counts now. A `now` from before the present bucket counts in that bucket.
+    pub fn add(&mut self, now: Instant, counts: Counts) {
+        self.slide(now);
+        self.ring[self.present] += counts;
+        self.total += counts;
+    }
+
+    /// What was counted within the window's length before now.
+    pub fn sum(&mut self, now: Instant) -> Counts {
+        self.slide(now);
+        self.total
+    }
+
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        self.ring.fill(Counts::default());
+        self.total = Counts::default();
+        self.began = None;
+    }
+
+    fn slide(&mut self, now: Instant) {
+        let began = *self.began.get_or_insert(now);
+        let age = now.saturating_duration_since(began);
+        if age < self.bucket {
+            return;
+        }
+        let steps = age.as_nanos() / self.bucket.as_nanos();
+        if steps >= self.ring.len() as u128 {
+            self.clear();
+            self.began = Some(now);
+            return;
+        }
+        for _ in 0..steps {
+            self.present = (self.present + 1) % self.ring.len();
+            self.total -= std::mem::take(&mut self.ring[self.present]);
+        }
+        // Fewer steps than buckets, and those fit into a u32.
+        self.began = Some(began + self.bucket * steps as u32);
+    }
+}
