@@ -78,7 +78,9 @@ impl Http {
     /// The verdict on a status line and its headers alone.
     pub fn head(status: StatusCode, headers: &HeaderMap) -> Outcome {
         match status {
-            StatusCode::TOO_MANY_REQUESTS => Outcome::Overload { retry_after: retry_after(headers) },
+            StatusCode::TOO_MANY_REQUESTS => {
+                Outcome::Overload { retry_after: retry_after(headers) }
+            }
             status if status.is_server_error() => Outcome::Failure,
             _ => Outcome::Success,
         }
@@ -160,7 +162,8 @@ mod tests {
 
     #[test]
     fn too_many_requests_is_overload_with_the_wait_that_the_upstream_asked_for() {
-        let response = http::Response::builder().status(429).header("retry-after", "7").body(()).unwrap();
+        let response =
+            http::Response::builder().status(429).header("retry-after", "7").body(()).unwrap();
         let outcome = Classify::<_, BoxError>::response(&Http::new(), &response);
         assert_eq!(outcome, Outcome::Overload { retry_after: Some(Duration::from_secs(7)) });
     }
@@ -172,7 +175,10 @@ mod tests {
         assert_eq!(Classify::<_, BoxError>::response(&Http::new(), &response), Outcome::Ignored);
 
         let boxed: BoxError = refusal().into();
-        assert_eq!(Classify::<http::Response<()>, _>::error(&Http::new(), &boxed), Outcome::Ignored);
+        assert_eq!(
+            Classify::<http::Response<()>, _>::error(&Http::new(), &boxed),
+            Outcome::Ignored
+        );
     }
 
     #[test]

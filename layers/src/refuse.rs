@@ -66,9 +66,14 @@ impl<Res, Err: From<Rejected>> Refuse<Res, Err> for AsError {
 fn problem(rejected: &Rejected) -> Bytes {
     let (status, reason) = (rejected.status(), rejected.reason());
     let title = status.canonical_reason().unwrap_or_default();
-    let wait = rejected.retry_after_seconds().map(|s| format!(r#","retry_after":{s}"#)).unwrap_or_default();
+    let wait = rejected
+        .retry_after_seconds()
+        .map(|s| format!(r#","retry_after":{s}"#))
+        .unwrap_or_default();
     let code = status.as_u16();
-    Bytes::from(format!(r#"{{"type":"about:blank","title":"{title}","status":{code},"reason":"{reason}"{wait}}}"#))
+    Bytes::from(format!(
+        r#"{{"type":"about:blank","title":"{title}","status":{code},"reason":"{reason}"{wait}}}"#
+    ))
 }
 
 #[cfg(test)]
@@ -79,7 +84,10 @@ mod tests {
 
     #[test]
     fn a_refusal_as_response_says_what_when_and_that_it_is_ours() {
-        let rejected = Rejected::CircuitOpen { breaker: "payments".into(), retry_after: Duration::from_millis(1500) };
+        let rejected = Rejected::CircuitOpen {
+            breaker: "payments".into(),
+            retry_after: Duration::from_millis(1500),
+        };
         let response: Result<Response<Bytes>, Infallible> = AsResponse.refuse(rejected.clone());
         let response = response.unwrap();
         assert_eq!(response.status(), 503);

@@ -66,14 +66,18 @@ impl Rejected {
         match self {
             Self::RateLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::TimedOut { .. } => StatusCode::GATEWAY_TIMEOUT,
-            Self::CircuitOpen { .. } | Self::Killed { .. } | Self::Overloaded { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::CircuitOpen { .. } | Self::Killed { .. } | Self::Overloaded { .. } => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
         }
     }
 
     /// When to come back, where that is known.
     pub const fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::CircuitOpen { retry_after, .. } | Self::RateLimited { retry_after, .. } => Some(*retry_after),
+            Self::CircuitOpen { retry_after, .. } | Self::RateLimited { retry_after, .. } => {
+                Some(*retry_after)
+            }
             Self::Killed { retry_after, .. } => *retry_after,
             Self::Overloaded { .. } => Some(Duration::from_secs(1)),
             Self::TimedOut { .. } => None,
@@ -117,7 +121,9 @@ impl fmt::Display for Rejected {
             Self::RateLimited { limit, retry_after } => {
                 write!(f, "the rate limit of {limit} is used up for another {retry_after:.1?}")
             }
-            Self::Overloaded { limit } => write!(f, "{limit} has as many calls in flight as it may"),
+            Self::Overloaded { limit } => {
+                write!(f, "{limit} has as many calls in flight as it may")
+            }
             Self::TimedOut { after } => write!(f, "no answer within {after:.1?}"),
         }
     }
@@ -131,7 +137,9 @@ mod tests {
 
     #[test]
     fn retry_after_is_rounded_up_and_never_zero() {
-        let open = |wait| Rejected::CircuitOpen { breaker: "b".into(), retry_after: wait }.retry_after_seconds();
+        let open = |wait| {
+            Rejected::CircuitOpen { breaker: "b".into(), retry_after: wait }.retry_after_seconds()
+        };
         assert_eq!(open(Duration::from_millis(29_001)), Some(30));
         assert_eq!(open(Duration::from_secs(30)), Some(30));
         assert_eq!(open(Duration::ZERO), Some(1));

@@ -27,13 +27,23 @@ pub struct Feature {
 impl Feature {
     /// A feature of which only the name is known.
     pub fn named(name: &str) -> Self {
-        Self { name: name.into(), description: String::new(), critical: false, declared: false, public_message: None }
+        Self {
+            name: name.into(),
+            description: String::new(),
+            critical: false,
+            declared: false,
+            public_message: None,
+        }
     }
 }
 
 /// Who decided the state of a killswitch.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "kebab-case"))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "kebab-case")
+)]
 #[non_exhaustive]
 pub enum Source {
     /// Nobody: it is on because nothing says otherwise.

@@ -115,7 +115,8 @@ impl Flag {
 
 /// MurmurHash3 x86 32-bit with seed 0, over an iterator so that key and subject need no buffer.
 fn murmur3_32(bytes: impl Iterator<Item = u8>) -> u32 {
-    let mix = |block: u32| block.wrapping_mul(0xcc9e_2d51).rotate_left(15).wrapping_mul(0x1b87_3593);
+    let mix =
+        |block: u32| block.wrapping_mul(0xcc9e_2d51).rotate_left(15).wrapping_mul(0x1b87_3593);
     let (mut hash, mut block, mut length) = (0_u32, 0_u32, 0_u32);
     for byte in bytes {
         block |= u32::from(byte) << (8 * (length % 4));
@@ -136,7 +137,11 @@ mod tests {
     use super::*;
 
     fn flag(percent: f64) -> Flag {
-        Flag { key: "new-checkout".into(), enabled: true, rollout: Rollout::percent(percent).unwrap() }
+        Flag {
+            key: "new-checkout".into(),
+            enabled: true,
+            rollout: Rollout::percent(percent).unwrap(),
+        }
     }
 
     #[test]
@@ -159,7 +164,9 @@ mod tests {
 
     #[test]
     fn a_quarter_of_the_subjects_is_about_a_quarter() {
-        let on = (0..10_000).filter(|user| flag(25.0).evaluate(Some(&format!("user-{user}"))).on).count();
+        let on = (0..10_000)
+            .filter(|user| flag(25.0).evaluate(Some(&format!("user-{user}"))).on)
+            .count();
         assert!((2_300..2_700).contains(&on), "{on} of 10,000");
     }
 

@@ -63,7 +63,10 @@ impl fmt::Display for FlipError {
             Self::UnknownFeature { feature } => write!(f, "there is no feature {feature}"),
             Self::NoReason => f.write_str("a flip needs a reason"),
             Self::HeldByEnvironment { feature, variable } => {
-                write!(f, "{feature} is held off by the environment variable {variable}; unset it and restart")
+                write!(
+                    f,
+                    "{feature} is held off by the environment variable {variable}; unset it and restart"
+                )
             }
         }
     }

@@ -49,7 +49,10 @@ pub struct Switchboard {
 
 impl Switchboard {
     /// Revision 0 of these features, all on, and these flags. Of two features of one name the first counts.
-    pub fn new(features: impl IntoIterator<Item = Feature>, flags: impl IntoIterator<Item = Flag>) -> Self {
+    pub fn new(
+        features: impl IntoIterator<Item = Feature>,
+        flags: impl IntoIterator<Item = Flag>,
+    ) -> Self {
         let mut board = Self {
             revision: 0,
             features: Vec::new(),
@@ -67,7 +70,9 @@ impl Switchboard {
     }
 
     fn declare(&mut self, feature: Feature) -> FeatureId {
-        let id = FeatureId(u32::try_from(self.features.len()).expect("fewer features than fit into memory"));
+        let id = FeatureId(
+            u32::try_from(self.features.len()).expect("fewer features than fit into memory"),
+        );
         Arc::make_mut(&mut self.ids).insert(feature.name.clone(), id);
         self.features.push(Arc::new(feature));
         self.states.push(Arc::new(State::default()));
@@ -140,7 +145,11 @@ impl Switchboard {
         if flip.reason.trim().is_empty() {
             return Err(FlipError::NoReason);
         }
-        let ids = flip.features.iter().map(|name| self.flippable(name, flip.enabled)).collect::<Result<Vec<_>, _>>()?;
+        let ids = flip
+            .features
+            .iter()
+            .map(|name| self.flippable(name, flip.enabled))
+            .collect::<Result<Vec<_>, _>>()?;
         let mut next = self.clone();
         next.revision += 1;
         for id in ids {
@@ -150,11 +159,13 @@ impl Switchboard {
     }
 
     fn flippable(&self, name: &Arc<str>, enable: bool) -> Result<FeatureId, FlipError> {
-        let id = self.id(name).ok_or_else(|| FlipError::UnknownFeature { feature: name.clone() })?;
+        let id =
+            self.id(name).ok_or_else(|| FlipError::UnknownFeature { feature: name.clone() })?;
         match &self.state(id).source {
-            Source::Env { variable } if enable => {
-                Err(FlipError::HeldByEnvironment { feature: name.clone(), variable: variable.clone() })
-            }
+            Source::Env { variable } if enable => Err(FlipError::HeldByEnvironment {
+                feature: name.clone(),
+                variable: variable.clone(),
+            }),
             _ => Ok(id),
         }
     }
@@ -162,7 +173,8 @@ impl Switchboard {
     /// The switchboard with every kill lifted whose expiry has passed, or nothing if none has.
     pub fn expire(&self, now: UnixMillis) -> Option<Self> {
         let due = |state: &State| !state.enabled && state.expires_at.is_some_and(|at| at <= now);
-        let due: Vec<_> = self.features().filter(|(_, _, state)| due(state)).map(|(id, ..)| id).collect();
+        let due: Vec<_> =
+            self.features().filter(|(_, _, state)| due(state)).map(|(id, ..)| id).collect();
         if due.is_empty() {
             return None;
         }
