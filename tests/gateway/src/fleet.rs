@@ -40,20 +40,30 @@ impl Fleet {
 
     /// Logs in as the demo's `admin`; whatever comes back.
     pub async fn login(&self) -> Answer {
-        let fields = [("username", "admin"), ("password", "admin123")];
-        Client::new().post(self.gateway.url("/auth/token")).form(&fields).await
+        login(&self.gateway).await
     }
 
     /// A client with a fresh token.
     pub async fn signed_in(&self) -> Client {
-        let login = self.login().await.ok();
-        Client::new().bearer(login["access_token"].as_str().expect("a login answers a token"))
+        signed_in(&self.gateway).await
     }
 
     /// Orders a laptop; whatever comes back.
     pub async fn order(&self) -> Answer {
         order(&self.gateway).await
     }
+}
+
+/// Logs in as the demo's `admin` through this gateway; whatever comes back.
+pub async fn login(gateway: &Gateway) -> Answer {
+    let fields = [("username", "admin"), ("password", "admin123")];
+    Client::new().post(gateway.url("/auth/token")).form(&fields).await
+}
+
+/// A client with a fresh token from the auth service behind this gateway.
+pub async fn signed_in(gateway: &Gateway) -> Client {
+    let login = login(gateway).await.ok();
+    Client::new().bearer(login["access_token"].as_str().expect("a login answers a token"))
 }
 
 /// Orders a laptop through this gateway; whatever comes back.

@@ -50,7 +50,7 @@ mod wire;
 
 pub use client::{Answer, Client, Failed, Request};
 pub use deadline::{PATIENCE, Seen, eventually, within};
-pub use fleet::{Fleet, order, orders_behind};
+pub use fleet::{Fleet, login, order, orders_behind, signed_in};
 pub use gateway::{Ended, Gateway, Launch, portcullis};
 pub use otlp::{OtlpReceiver, Span, Spans};
 pub use ports::{Reserved, free_port};

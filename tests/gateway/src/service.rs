@@ -102,6 +102,7 @@ impl Launched {
         let mut command = Command::new(binary::service(&self.name));
         command.current_dir(self.home.path());
         command.env("PORT", self.port.to_string()).env("PORTCULLIS_DATA_DIR", self.home.path());
+        command.env("TEST_ENDPOINTS", "1").env("PORTCULLIS_UNTIL_STDIN_CLOSES", "1");
         command.envs(self.environment.iter().cloned());
         let process = Process::spawn(&self.name, command);
         process.logged(&format!("{} listening on", self.name)).await;
