@@ -6,4 +6,18 @@
 //! its place. Whoever adds a key adds it to `file`, to `check` and to `config/gateway.toml` in the same change; tests
 //! hold the three together.
 
+pub mod check;
+#[expect(
+    clippy::module_inception,
+    reason = "`config::Config` of the module `config` is what one looks for"
+)]
 pub mod config;
+pub mod fault;
+pub mod file;
+pub mod schema;
+mod site;
+pub mod source;
+
+pub use check::{load, parse};
+pub use fault::{Fault, render_faults};
+pub use schema::schema;

@@ -1,0 +1,317 @@
+//! Routes: everything a route refers to, and that no two of them want the same requests.
+//!
+//! One order holds where patterns overlap: a written segment comes before a parameter, a parameter before a rest; a host before
+//! any host; a method before any method. What has no order is refused here: the same methods on the same host and shape.
+
+use std::collections::BTreeMap;
+
+use http::Method;
+
+use super::breakers::{Owners, Wanted};
+use super::catalogue::transposed;
+use super::pattern::{self, Pattern};
+use super::{Check, Kind, Site, name};
+use crate::config::config::{
+    Breaker, BreakerOf, FeatureIndex, FlagIndex, HostPattern, RateLimit, Route,
+    RouteAuthentication, Upstream, UpstreamId,
+};
+use crate::config::fault::{Wrong, listed, nearest};
+use crate::config::file::{self, Authenticate, BreakerChoice};
+
+/// Paths that the gateway answers itself on the clients' listener.
+const OWN_PATHS: [&str; 4] = ["/api/health", "/health", "/livez", "/readyz"];
+
+const METHODS: [&str; 8] = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"];
+
+/// What the routes so far have taken.
+#[derive(Default)]
+struct Taken<'c> {
+    /// The line of each name.
+    names: BTreeMap<&'c str, usize>,
+    /// Whose methods a host and shape has already.
+    claims: BTreeMap<(String, String), Vec<Claim<'c>>>,
+}
+
+struct Claim<'c> {
+    route: &'c str,
+    line: usize,
+    methods: Vec<Method>,
+}
+
+impl<'c> Check<'c, '_> {
+    pub(super) fn routes(
+        &mut self,
+        upstreams: &[Option<Upstream>],
+        profiles: &[Breaker],
+        owners: &mut Owners,
+    ) -> Option<Vec<Route>> {
+        let site = self.root.key("routes");
+        let mut taken = Taken::default();
+        let mut routes = Vec::new();
+        for (index, file) in self.file.routes.iter().enumerate() {
+            let site = site.item(index);
+            self.route_name(file, site, &mut taken);
+            let breaker = self.route_breaker(file, site, upstreams, profiles, owners);
+            routes.push(self.route(file, site, breaker, &mut taken));
+        }
+        routes.into_iter().collect()
+    }
+
+    fn route(
+        &mut self,
+        file: &'c file::Route,
+        site: Site<'c>,
+        breaker: Option<Option<BreakerOf>>,
+        taken: &mut Taken<'c>,
+    ) -> Option<Route> {
+        let upstream = file.upstream.as_deref();
+        let upstream =
+            upstream.and_then(|name| self.resolve(Kind::Upstream, name, site.key("upstream")));
+        let pattern = file.path.as_deref();
+        let pattern = pattern.and_then(|path| self.accept(site.key("path"), pattern::path(path)));
+        let host = file.host.as_deref();
+        let host = transposed(host.map(|host| self.accept(site.key("host"), pattern::host(host))));
+        let methods = self.methods(file, site);
+        if let (Some(pattern), Some(host), Some(methods)) = (&pattern, &host, &methods) {
+            self.claim(file, site, (host.as_ref(), pattern, methods), taken);
+        }
+        let rewrite = self.rewrite(file, site, pattern.as_ref());
+        let authentication = self.route_authentication(file, site);
+        let rejects = self.features_of(&file.rejects, site.key("rejects"));
+        let informs = self.features_of(&file.informs, site.key("informs"));
+        self.one_effect_each(file, site);
+        let auto_disable = self.auto_disable(file, site, rejects.as_deref());
+        let flags = self.references(Kind::Flag, &file.flags, site.key("flags"));
+        self.times_agree(file, site);
+        let server = &self.file.server;
+        Some(Route {
+            name: file.name.as_deref()?.into(),
+            methods: methods?,
+            host: host?,
+            path: pattern?.path,
+            upstream: UpstreamId(upstream?),
+            rewrite: rewrite?,
+            authentication,
+            rejects: rejects?,
+            informs: informs?,
+            auto_disable: auto_disable?,
+            flags: flags?.into_iter().map(FlagIndex).collect(),
+            timeout: file.timeout_seconds.unwrap_or(server.request_timeout_seconds).duration(),
+            attempt_timeout: file.attempt_timeout_seconds.map(file::Seconds::duration),
+            body_bytes_max: file.body_bytes_max.unwrap_or(server.body_bytes_max),
+            rate_limit: transposed(file.rate_limit.as_ref().map(rate_limit))?,
+            in_flight_max: file.in_flight_max,
+            breaker: breaker?,
+            metrics: file.metrics,
+            place: self.place(site),
+        })
+    }
+
+    fn route_name(&mut self, file: &'c file::Route, site: Site<'_>, taken: &mut Taken<'c>) {
+        let Some(route) = file.name.as_deref() else { return };
+        self.accept(site.key("name"), name::plain("a route", route));
+        let line = self.place(site.key("name")).line;
+        if let Some(first) = taken.names.insert(route, line) {
+            let wrong = format!("the name `{route}` is taken by the route in line {first}");
+            self.report(site.key("name"), wrong);
+        }
+    }
+
+    fn methods(&mut self, file: &file::Route, site: Site<'_>) -> Option<Vec<Method>> {
+        let site = site.key("methods");
+        let mut methods = Vec::new();
+        for (index, text) in file.methods.iter().enumerate() {
+            let site = site.item(index);
+            match self.accept(site, method(text)) {
+                Some(known) if methods.contains(&Some(known.clone())) => {
+                    self.report(site, format!("`{known}` stands twice in one list"));
+                }
+                method => methods.push(method),
+            }
+        }
+        methods.into_iter().collect()
+    }
+
+    /// Takes host, shape and methods for this route, unless another has them.
+    fn claim(
+        &mut self,
+        file: &'c file::Route,
+        site: Site<'_>,
+        (host, pattern, methods): (Option<&HostPattern>, &Pattern, &Vec<Method>),
+        taken: &mut Taken<'c>,
+    ) {
+        let path = &pattern.path.0;
+        if OWN_PATHS.contains(&path.as_str()) {
+            self.report(site.key("path"), format!("`{path}` is answered by the gateway itself"));
+        }
+        let line = self.place(site).line;
+        let host = host.map_or_else(String::new, shown);
+        let claims = taken.claims.entry((host, pattern.shape.clone())).or_default();
+        if let Some(first) = claims.iter().find(|first| share(&first.methods, methods)) {
+            let (of, first_line) = (first.route, first.line);
+            let words: Vec<_> = methods.iter().map(Method::to_string).collect();
+            let words = if words.is_empty() { "any method".into() } else { listed(&words, "and") };
+            let wrong = format!(
+                "a second route for {words} on `{path}`; `{of}` in line {first_line} has it already"
+            );
+            self.report(site.key("path"), wrong);
+        }
+        let route = file.name.as_deref().unwrap_or("a route without a name");
+        claims.push(Claim { route, line, methods: methods.clone() });
+    }
+
+    fn rewrite(
+        &mut self,
+        file: &file::Route,
+        site: Site<'_>,
+        pattern: Option<&Pattern>,
+    ) -> Option<Option<crate::config::config::Rewrite>> {
+        let Some(text) = file.rewrite.as_deref() else { return Some(None) };
+        // Without its path nothing can be said about a rewrite.
+        let parameters = &pattern?.parameters;
+        self.accept(site.key("rewrite"), pattern::rewrite(text, parameters)).map(Some)
+    }
+
+    fn route_authentication(&mut self, file: &file::Route, site: Site<'_>) -> RouteAuthentication {
+        let required = file.authentication == Authenticate::Required;
+        if required && self.file.authentication.is_none() {
+            let wrong = "authentication is required, and there is no [authentication] to ask";
+            self.report(site.key("authentication"), wrong);
+        }
+        if file.jwt_fallback && !required {
+            let wrong = "a fallback needs `authentication = \"required\"` to fall back from";
+            self.report(site.key("jwt_fallback"), wrong);
+        }
+        match required {
+            true => RouteAuthentication::Required { jwt_fallback: file.jwt_fallback },
+            false => RouteAuthentication::None,
+        }
+    }
+
+    /// A feature either refuses or informs: while it refuses, there is nobody to inform.
+    fn one_effect_each(&mut self, file: &file::Route, site: Site<'_>) {
+        for (index, feature) in file.informs.iter().enumerate() {
+            if file.rejects.contains(feature) {
+                let wrong = format!(
+                    "`{feature}` is among `rejects` too; while it is off, no upstream is left to inform"
+                );
+                self.report(site.key("informs").item(index), wrong);
+            }
+        }
+    }
+
+    fn auto_disable(
+        &mut self,
+        file: &file::Route,
+        site: Site<'_>,
+        rejects: Option<&[FeatureIndex]>,
+    ) -> Option<Vec<FeatureIndex>> {
+        let Some(names) = &file.auto_disable else {
+            let counted = |name: &str| self.file.features[name].auto_disable.is_some();
+            let named = file.rejects.iter().zip(rejects?);
+            let counted = named.filter(|(name, _)| counted(name));
+            return Some(counted.map(|(_, feature)| *feature).collect());
+        };
+        let site = site.key("auto_disable");
+        for (index, name) in names.iter().enumerate() {
+            let feature = self.file.features.get(name);
+            if feature.is_some_and(|feature| feature.auto_disable.is_none()) {
+                let wrong =
+                    format!("[features.{name}] has no `auto_disable`, so nothing is counted");
+                self.report(site.item(index), wrong);
+            }
+        }
+        self.features_of(names, site)
+    }
+
+    fn features_of(&mut self, names: &[String], site: Site<'_>) -> Option<Vec<FeatureIndex>> {
+        let indices = self.references(Kind::Feature, names, site)?;
+        Some(indices.into_iter().map(FeatureIndex).collect())
+    }
+
+    fn references(&mut self, kind: Kind, names: &[String], site: Site<'_>) -> Option<Vec<usize>> {
+        let mut indices = Vec::new();
+        for (at, name) in names.iter().enumerate() {
+            let site = site.item(at);
+            if names[..at].contains(name) {
+                self.report(site, format!("`{name}` stands twice in one list"));
+            } else {
+                indices.push(self.resolve(kind, name, site));
+            }
+        }
+        indices.into_iter().collect()
+    }
+
+    fn times_agree(&mut self, file: &file::Route, site: Site<'_>) {
+        let whole = file.timeout_seconds.unwrap_or(self.file.server.request_timeout_seconds);
+        let Some(attempt) = file.attempt_timeout_seconds else { return };
+        if attempt.0 > whole.0 {
+            let wrong =
+                format!("an attempt of {} s can't fit into a request of {} s", attempt.0, whole.0);
+            self.report(site.key("attempt_timeout_seconds"), wrong);
+        }
+    }
+
+    /// The route's own breaker, else its upstream's.
+    fn route_breaker(
+        &mut self,
+        file: &file::Route,
+        site: Site<'_>,
+        upstreams: &[Option<Upstream>],
+        profiles: &[Breaker],
+        owners: &mut Owners,
+    ) -> Option<Option<BreakerOf>> {
+        if file.breaker_name.is_some() && !matches!(file.breaker, Some(BreakerChoice::Profile(_))) {
+            self.report(site.key("breaker_name"), "there is no `breaker` that this could name");
+        }
+        let upstream = file.upstream.as_deref()?;
+        match &file.breaker {
+            Some(BreakerChoice::Off) => Some(None),
+            Some(BreakerChoice::Profile(profile)) => {
+                let name = file.breaker_name.as_deref();
+                let wanted = Wanted { profile, name, upstream, site };
+                self.breaker_of(&wanted, profiles, owners).map(Some)
+            }
+            None => {
+                let index = *self.declared.of(Kind::Upstream).get(upstream)?;
+                upstreams[index].as_ref().map(|upstream| upstream.breaker.clone())
+            }
+        }
+    }
+}
+
+fn method(text: &str) -> Result<Method, Wrong> {
+    if METHODS.contains(&text) {
+        return Ok(text.parse().expect("a method that HTTP defines"));
+    }
+    let meant = nearest(text, METHODS);
+    // Other methods exist (PROPFIND, REPORT); a slip and lower case do not make one.
+    let capitals =
+        !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-');
+    if meant.is_some() || !capitals || text == "CONNECT" {
+        return Err(
+            Wrong::from(format!("\"{text}\" is not a method that a route can serve")).or(meant)
+        );
+    }
+    text.parse().map_err(|_| format!("\"{text}\" is not a method").into())
+}
+
+/// Whether some request would go to both. A route for any method yields to one that names it.
+fn share(one: &[Method], other: &[Method]) -> bool {
+    (one.is_empty() && other.is_empty()) || one.iter().any(|method| other.contains(method))
+}
+
+/// A host as the file writes it.
+fn shown(host: &HostPattern) -> String {
+    match host {
+        HostPattern::Exact(name) => name.clone(),
+        HostPattern::Suffix(name) => format!("*{name}"),
+    }
+}
+
+/// `None` when `requests` is missing, which the schema has reported.
+fn rate_limit(file: &file::RateLimit) -> Option<RateLimit> {
+    let requests = file.requests?;
+    let per = file.per_seconds.duration();
+    Some(RateLimit { requests, per, burst: file.burst.unwrap_or(requests) })
+}
