@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use portcullis_tests::{
-    Answer, Client, Fleet, Gateway, PATIENCE, RawConnection, Script, Service, Upstream, eventually,
+    Client, Fleet, Gateway, PATIENCE, RawConnection, Script, Service, Upstream, eventually, login,
+    signed_in,
 };
 
 /// The contract's promise for services whose breaker waits five seconds at most.
