@@ -29,13 +29,15 @@ pub struct Breaker(Arc<Shared>);
 struct Shared {
     name: Arc<str>,
     clock: fn() -> Instant,
-    listeners: Vec<Box<dyn Fn(&Change) + Send + Sync>>,
+    listeners: Vec<Listener>,
     /// The core's standing ticket, mirrored so that admission needs no lock; [`SHUT`] where there is none.
     gate: AtomicU64,
     guarded: Mutex<Guarded>,
     /// Held by the one who tells the listeners, so that they hear of changes one at a time and in order.
     telling: Mutex<()>,
 }
+
+type Listener = Box<dyn Fn(&Change) + Send + Sync>;
 
 struct Guarded {
     core: Core,
