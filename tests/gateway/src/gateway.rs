@@ -14,7 +14,7 @@ use crate::deadline::{PATIENCE, eventually};
 use crate::ports::free_port;
 use crate::process::{Log, Process};
 use crate::service::Service;
-use crate::upstream::Upstream;
+use crate::upstream::{Script, Upstream};
 
 /// How often a start is tried again when another process was quicker at one of the ports.
 const TRIES: usize = 3;
@@ -199,8 +199,9 @@ impl Launch {
         self.env(&service.port_variable(), service.port())
     }
 
-    /// Puts a scripted upstream in the place of a service of the demo.
+    /// Puts a scripted upstream in the place of a service of the demo. It answers the gateway's health checks aside.
     pub fn in_place_of(self, service: &str, upstream: &Upstream) -> Self {
+        upstream.aside("/health", Script::answer(200, "{\"status\":\"healthy\"}"));
         self.env(&crate::service::port_variable(service), upstream.port())
     }
 

@@ -62,6 +62,17 @@ async fn queued_scripts_come_first_and_a_choice_sees_the_request() {
 }
 
 #[tokio::test]
+async fn what_is_answered_aside_takes_no_script_and_leaves_no_trace() {
+    let upstream = Upstream::always(Script::answer(200, ""));
+    upstream.aside("/health", Script::answer(204, ""));
+    upstream.next(Script::answer(418, ""));
+
+    assert_eq!(Client::new().get(upstream.url() + "/health").await.status, 204);
+    assert_eq!(Client::new().get(upstream.url() + "/").await.status, 418);
+    assert_eq!(upstream.request_count(), 1);
+}
+
+#[tokio::test]
 async fn an_echo_tells_what_arrived() {
     let upstream = Upstream::always(Script::echo());
     let echo = Client::new()

@@ -69,7 +69,7 @@ async fn a_dead_upstream_is_tried_five_times_and_then_left_alone() {
         problem["retry_after"].as_u64().expect("an open circuit says when to come back");
     assert!((1..=30).contains(&retry_after), "{problem}");
     assert_eq!(refusal.header("retry-after"), Some(retry_after.to_string().as_str()));
-    assert_eq!(control.connection_count(), 0, "the network was not touched");
+    assert_eq!(control.request_count(), 0, "the network was not touched");
 }
 
 #[tokio::test]

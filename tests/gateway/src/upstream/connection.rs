@@ -74,9 +74,9 @@ impl Connection {
             let wants_close =
                 head.all("connection").iter().any(|value| value.eq_ignore_ascii_case("close"));
             let body = Body::new(Framing::of_request(&head));
-            let request =
+            let mut request =
                 Recorded { complete: body.ended, ..Recorded::new(head, self.number, nth) };
-            let script = self.stage.script_for(&request);
+            let script = self.stage.script_for(&mut request);
             let mut current = Current { index: self.record(request), body };
             for step in script.steps {
                 if let Next::End = self.step(step, &mut current).await? {

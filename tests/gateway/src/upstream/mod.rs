@@ -3,7 +3,7 @@
 mod connection;
 mod script;
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
@@ -45,6 +45,7 @@ impl Upstream {
         let stage = Arc::new(Stage {
             seen: sender,
             next: Mutex::default(),
+            aside: Mutex::default(),
             choose: Mutex::new(Box::new(choose)),
         });
         let (door, orders) = watch::channel(Door::Open);
@@ -56,6 +57,16 @@ impl Upstream {
     /// Plays `script` for the next request that comes, before anything else; repeated calls queue up.
     pub fn next(&self, script: Script) {
         self.stage.next.lock().expect("nothing panics under this lock").push_back(script);
+    }
+
+    /// Plays `script` for each request to this target, and leaves these requests out of all that is remembered and counted:
+    /// for health checks, which come when they like.
+    pub fn aside(&self, target: &str, script: Script) {
+        self.stage
+            .aside
+            .lock()
+            .expect("nothing panics under this lock")
+            .insert(target.to_owned(), script);
     }
 
     /// From now on plays `script` for every request.
@@ -85,12 +96,12 @@ impl Upstream {
 
     /// Every request so far, in the order of arrival.
     pub fn requests(&self) -> Vec<Recorded> {
-        self.seen.borrow().requests.clone()
+        self.seen.borrow().played().cloned().collect()
     }
 
     /// How many requests came so far.
     pub fn request_count(&self) -> usize {
-        self.seen.borrow().requests.len()
+        self.seen.borrow().played().count()
     }
 
     /// How many connections came so far.
@@ -100,19 +111,16 @@ impl Upstream {
 
     /// Waits until `count` requests have come (their heads; see [`Recorded::complete`]) and answers all there are.
     pub async fn requests_until(&self, count: usize) -> Vec<Recorded> {
-        self.until(&format!("{count} requests at the upstream"), |seen| {
-            seen.requests.len() >= count
-        })
-        .await
-        .requests
+        let what = format!("{count} requests at the upstream");
+        self.until(&what, |seen| seen.played().count() >= count).await.played().cloned().collect()
     }
 
     /// Waits until the body of the last request is at least this long.
     pub async fn body_until(&self, length: u64) -> Recorded {
         let enough =
-            |seen: &Seen| seen.requests.last().is_some_and(|request| request.body_length >= length);
+            |seen: &Seen| seen.played().last().is_some_and(|request| request.body_length >= length);
         let seen = self.until(&format!("a body of {length} bytes at the upstream"), enough).await;
-        seen.requests.last().cloned().expect("just seen")
+        seen.played().last().cloned().expect("just seen")
     }
 
     /// Waits until nobody is connected any more.
@@ -168,6 +176,8 @@ pub struct Recorded {
     pub trailers: Vec<(String, String)>,
     /// Whether the body came to its proper end.
     pub complete: bool,
+    /// Whether it was answered aside.
+    aside: bool,
 }
 
 impl Recorded {
@@ -214,17 +224,34 @@ struct Seen {
     listening: bool,
 }
 
+impl Seen {
+    fn played(&self) -> impl DoubleEndedIterator<Item = &Recorded> {
+        self.requests.iter().filter(|request| !request.aside)
+    }
+}
+
 type Choice = Box<dyn Fn(&Recorded) -> Script + Send>;
 
 /// What the test and the upstream's thread share.
 struct Stage {
     seen: watch::Sender<Seen>,
     next: Mutex<VecDeque<Script>>,
+    aside: Mutex<HashMap<String, Script>>,
     choose: Mutex<Choice>,
 }
 
 impl Stage {
-    fn script_for(&self, request: &Recorded) -> Script {
+    fn script_for(&self, request: &mut Recorded) -> Script {
+        let aside = self
+            .aside
+            .lock()
+            .expect("nothing panics under this lock")
+            .get(&request.target)
+            .cloned();
+        if let Some(script) = aside {
+            request.aside = true;
+            return script;
+        }
         let queued = self.next.lock().expect("nothing panics under this lock").pop_front();
         queued.unwrap_or_else(|| {
             self.choose.lock().expect("a choice that panicked fails the test anyway")(request)
