@@ -54,8 +54,8 @@ fn measure(options: &Options) -> Result<bool, String> {
     programs::install_missing(&place);
     let (ready, left_out) = programs::ready(&place, options)?;
     let upstream = candidates::upstream();
-    let _upstream = process::Running::start(&upstream, &place, process::LOAD_CORE)?;
-    probe::until_it_answers(upstream.port, upstream.path)?;
+    let mut serving = process::Running::start(&upstream, &place, process::LOAD_CORE)?;
+    probe::until_it_answers(&mut serving, &upstream)?;
     let mut rows = table::Rows::new(&ready);
     for number in 1..=options.rounds.get() {
         for candidate in &ready {

@@ -1,6 +1,7 @@
 //! Asks once, as a client would, whether the right answer comes: a fast proxy that answers something else is not fast.
 
-use crate::candidates::BODY;
+use crate::candidates::{BODY, Candidate};
+use crate::process::Running;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::thread;
@@ -10,19 +11,22 @@ use std::time::{Duration, Instant};
 const START_LIMIT: Duration = Duration::from_secs(20);
 const ANSWER_LIMIT: Duration = Duration::from_secs(2);
 
-pub(crate) fn until_it_answers(port: u16, path: &str) -> Result<(), String> {
+pub(crate) fn until_it_answers(running: &mut Running, candidate: &Candidate) -> Result<(), String> {
+    let Candidate { name, port, path, .. } = *candidate;
     let deadline = Instant::now() + START_LIMIT;
     loop {
-        match ask(port, path) {
+        let wrong = match ask(port, path) {
             Ok(answer) if is_right(&answer) => return Ok(()),
-            Ok(answer) if Instant::now() > deadline => {
-                return Err(format!("port {port} answers {:?}", first_line(&answer)));
-            }
-            Err(fault) if Instant::now() > deadline => {
-                return Err(format!("port {port} does not answer: {fault}"));
-            }
-            _ => thread::sleep(Duration::from_millis(20)),
+            Ok(answer) => format!("answers {:?}", first_line(&answer)),
+            Err(fault) => format!("does not answer: {fault}"),
+        };
+        if running.has_ended() {
+            return Err(format!("{name} ended by itself: {}", running.last_words()));
         }
+        if Instant::now() > deadline {
+            return Err(format!("{name} on port {port} {wrong}"));
+        }
+        thread::sleep(Duration::from_millis(20));
     }
 }
 

@@ -21,6 +21,8 @@ const END_LIMIT: Duration = Duration::from_secs(5);
 
 pub(crate) struct Running {
     child: Child,
+    /// What it prints.
+    log: PathBuf,
 }
 
 impl Running {
@@ -59,11 +61,25 @@ impl Running {
             .spawn()
             .map_err(|fault| format!("{} could not be started: {fault}", candidate.name))?;
         place.remember(child.id());
-        Ok(Self { child })
+        Ok(Self { child, log: folder.join("log") })
     }
 
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    pub(crate) fn has_ended(&mut self) -> bool {
+        !matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// The last line that it printed, for the sentence that says why it is of no use.
+    pub(crate) fn last_words(&self) -> String {
+        let log = fs::read_to_string(&self.log).unwrap_or_default();
+        log.lines()
+            .map(str::trim)
+            .rfind(|line| !line.is_empty())
+            .unwrap_or("it said nothing")
+            .to_owned()
     }
 }
 
@@ -71,7 +87,7 @@ impl Drop for Running {
     fn drop(&mut self) {
         signal("TERM", self.child.id());
         let deadline = Instant::now() + END_LIMIT;
-        while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < deadline {
+        while !self.has_ended() && Instant::now() < deadline {
             thread::sleep(Duration::from_millis(10));
         }
         let _ = self.child.kill();

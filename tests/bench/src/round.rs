@@ -28,8 +28,8 @@ pub(crate) fn run(
     place: &Workplace,
     options: &Options,
 ) -> Result<Measured, String> {
-    let running = Running::start(candidate, place, PROXY_CORE)?;
-    probe::until_it_answers(candidate.port, candidate.path)?;
+    let mut running = Running::start(candidate, place, PROXY_CORE)?;
+    probe::until_it_answers(&mut running, candidate)?;
     let url = format!("http://127.0.0.1:{}{}", candidate.port, candidate.path);
     Sending::start(&url, WARM_UP_SECONDS, options, place)?.finish()?;
     let before = accounting::time(running.id());
