@@ -28,7 +28,7 @@ struct Name {
 
 /// What one switchboard says of the told flags.
 #[derive(Debug)]
-pub(super) struct Lines {
+struct Lines {
     number: u64,
     revision: HeaderValue,
     /// Held so that its address can't be taken by other flags while it is compared.
@@ -56,19 +56,23 @@ impl Told {
         }
     }
 
-    /// The lines of this switchboard.
+    /// The flags of this switchboard for a subject, and its revision.
     ///
     /// Requests that pinned different switchboards may replace each other's lines for a moment. That costs a little work
     /// and nothing else, because lines are only ever used for the very switchboard that they were made of.
-    pub(super) fn lines(&self, board: &Switchboard) -> Arc<Lines> {
-        match self.newest.load().as_ref() {
-            Some(lines) if lines.are_of(board) => lines.clone(),
-            _ => {
-                let lines = Arc::new(Lines::of(board, &self.flags));
-                self.newest.store(Some(lines.clone()));
-                lines
-            }
+    pub(super) fn say(
+        &self,
+        board: &Switchboard,
+        subject: Option<&str>,
+    ) -> (Option<HeaderValue>, HeaderValue) {
+        if let Some(lines) = &*self.newest.load()
+            && lines.are_of(board)
+        {
+            return lines.say(subject);
         }
+        let lines = Arc::new(Lines::of(board, &self.flags));
+        self.newest.store(Some(lines.clone()));
+        lines.say(subject)
     }
 }
 
@@ -92,15 +96,12 @@ impl Lines {
         self.number == board.revision() && std::ptr::eq(&raw const *self.of, board.flags())
     }
 
-    pub(super) fn revision(&self) -> HeaderValue {
-        self.revision.clone()
-    }
-
-    pub(super) fn flags_for(&self, subject: Option<&str>) -> Option<HeaderValue> {
-        match &self.flags {
+    fn say(&self, subject: Option<&str>) -> (Option<HeaderValue>, HeaderValue) {
+        let flags = match &self.flags {
             Flags::Same(line) => line.clone(),
             Flags::PerSubject(told) => line(&self.of, told, subject),
-        }
+        };
+        (flags, self.revision.clone())
     }
 }
 

@@ -38,15 +38,16 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> S::Future {
-        let view = self.subscriber.pinned_in(request.extensions());
-        let lines = self.told.lines(&view);
-        let flags = lines.flags_for(request.extensions().get::<Subject>().map(Subject::as_str));
+        let extensions = request.extensions();
+        let subject = extensions.get::<Subject>().map(Subject::as_str);
+        let (flags, revision) =
+            self.subscriber.read_in(extensions, |board| self.told.say(board, subject));
         let headers = request.headers_mut();
         headers.remove(FEATURE_FLAGS);
         if let Some(flags) = flags {
             headers.insert(FEATURE_FLAGS, flags);
         }
-        headers.insert(FEATURE_FLAGS_REVISION, lines.revision());
+        headers.insert(FEATURE_FLAGS_REVISION, revision);
         self.inner.call(request)
     }
 }

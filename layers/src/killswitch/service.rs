@@ -73,21 +73,32 @@ impl<S, R> Killswitch<S, R> {
         })
     }
 
-    fn inform<B>(&self, request: &mut Request<B>, board: &Switchboard) {
-        let ours = request.extensions_mut().insert(Ours).is_some();
-        let above = request.headers_mut().remove(KILLSWITCHES).filter(|_| ours);
-        let mut said =
-            above.as_ref().and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+    /// What is to be told of these features; nothing while all are on.
+    fn members(&self, board: &Switchboard) -> String {
+        let mut members = String::new();
         for informed in
             self.informs.iter().filter(|informed| informed.switch.off_in(board).is_some())
         {
-            dictionary::push(&mut said, &informed.member);
+            dictionary::push(&mut members, &informed.member);
         }
-        if !said.is_empty() {
-            let value =
-                HeaderValue::try_from(said).expect("keys were checked when the layer was built");
-            request.headers_mut().insert(KILLSWITCHES, value);
-        }
+        members
+    }
+}
+
+/// Sets the header to what a layer above told and these members.
+fn tell<B>(request: &mut Request<B>, members: &str) {
+    let found = request.headers_mut().remove(KILLSWITCHES);
+    let above = found.filter(|_| request.extensions().get::<Ours>().is_some());
+    let mut told =
+        above.as_ref().and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+    if !members.is_empty() {
+        dictionary::push(&mut told, members);
+    }
+    if !told.is_empty() {
+        let value =
+            HeaderValue::try_from(told).expect("keys were checked when the layer was built");
+        request.headers_mut().insert(KILLSWITCHES, value);
+        request.extensions_mut().insert(Ours);
     }
 }
 
@@ -108,12 +119,17 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let view = self.subscriber.pinned_in(request.extensions());
-        if let Some(rejected) = self.held.take().or_else(|| self.rejection(&view)) {
-            return ResponseFuture::refused(self.refuse.refuse(rejected));
+        let held = self.held.take();
+        let look = |board: &Switchboard| {
+            held.or_else(|| self.rejection(board)).map_or_else(|| Ok(self.members(board)), Err)
+        };
+        match self.subscriber.read_in(request.extensions(), look) {
+            Err(rejected) => ResponseFuture::refused(self.refuse.refuse(rejected)),
+            Ok(members) => {
+                tell(&mut request, &members);
+                ResponseFuture::passed(self.inner.call(request))
+            }
         }
-        self.inform(&mut request, &view);
-        ResponseFuture::passed(self.inner.call(request))
     }
 }
 

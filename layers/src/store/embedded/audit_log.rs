@@ -1,7 +1,7 @@
 //! The audit on disk: sealed lines, each with the hash of the line before it as `prev`.
 //!
 //! Appending is a write and a sync. A line that a stop of the machine cut short was never acknowledged, so opening the log
-//! cuts it off. A line that was *changed* stays where it is: [`AuditLog::verify`] names it, readers leave it out and say so,
+//! moves it into a file of its own (it could also be a whole line whose end was damaged). A line that was *changed* stays where it is: [`AuditLog::verify`] names it, readers leave it out and say so,
 //! and the chain goes on from what it must have been.
 
 use std::{
@@ -48,18 +48,19 @@ impl AuditLog {
         let mut log = Self { path, file, length: 0, last: FIRST.to_owned() };
         let length = log.io("read", |log| log.file.metadata())?.len();
         let mut lines = log.backwards(length)?;
-        if lines.tail() > 0 {
-            notices.push(format!(
-                "the last line of {} was never finished, and is cut off",
-                log.path.display()
-            ));
-        }
-        log.length = length - lines.tail();
+        let unfinished = std::mem::take(&mut lines.tail);
+        log.length = length - unfinished.len() as u64;
         if let Some(line) = lines.next() {
             log.last = seal::hash_of_line(&line.map_err(|source| log.fault("read", source))?);
         }
-        if log.length < length {
+        if !unfinished.is_empty() {
+            let aside = directory.join("audit.cut");
+            disk::write_synced(&aside, &unfinished)?;
             log.io("write", |log| log.file.set_len(log.length))?;
+            let (path, aside) = (log.path.display(), aside.display());
+            notices.push(format!(
+                "the last line of {path} was never finished, and is moved to {aside}"
+            ));
         }
         Ok(log)
     }
@@ -90,8 +91,7 @@ impl AuditLog {
             let line = line.map_err(|source| self.fault("read", source))?;
             match entry(&line) {
                 Some((line, _)) => entries.push(line.entry),
-                None => notices
-                    .push(format!("{} has a damaged line, which is left out", self.path.display())),
+                None => self.say_damaged(notices),
             }
         }
         entries.reverse();
@@ -110,8 +110,7 @@ impl AuditLog {
             match entry(&line) {
                 Some((line, _)) if line.entry.revision <= revision => break,
                 Some((line, _)) => entries.push(line.entry),
-                None => notices
-                    .push(format!("{} has a damaged line among its newest", self.path.display())),
+                None => self.say_damaged(notices),
             }
         }
         entries.retain(|entry| entry.before.as_ref() != Some(&entry.after));
@@ -146,6 +145,14 @@ impl AuditLog {
         }
     }
 
+    /// Once, however often the line is read before someone asks for the notices.
+    fn say_damaged(&self, notices: &mut Vec<String>) {
+        let notice = format!("{} has a damaged line, which is left out", self.path.display());
+        if !notices.contains(&notice) {
+            notices.push(notice);
+        }
+    }
+
     fn backwards(&self, end: u64) -> Result<Backwards, StoreError> {
         let file = self.file.try_clone().and_then(|file| Backwards::new(file, end));
         file.map_err(|source| self.fault("read", source))
@@ -176,27 +183,22 @@ struct Backwards {
     start: u64,
     /// What was read and not yet given out.
     kept: Vec<u8>,
-    tail: u64,
+    /// The bytes after the last newline.
+    tail: Vec<u8>,
 }
 
 const CHUNK_BYTES: u64 = 16 * 1024;
 
 impl Backwards {
     fn new(file: File, end: u64) -> io::Result<Self> {
-        let mut lines = Self { file, start: end, kept: Vec::new(), tail: 0 };
+        let mut lines = Self { file, start: end, kept: Vec::new(), tail: Vec::new() };
         lines.cut_tail()?;
         Ok(lines)
     }
 
-    /// The bytes after the last newline.
-    const fn tail(&self) -> u64 {
-        self.tail
-    }
-
     fn cut_tail(&mut self) -> io::Result<()> {
         let whole = self.find_newline_before(self.kept.len())?.map_or(0, |at| at + 1);
-        self.tail = (self.kept.len() - whole) as u64;
-        self.kept.truncate(whole);
+        self.tail = self.kept.split_off(whole);
         Ok(())
     }
 

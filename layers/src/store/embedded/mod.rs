@@ -6,6 +6,7 @@
 //! | `switchboard.previous.json` | the one before it |
 //! | `switchboard.damaged.json` | a `switchboard.json` that couldn't be read, kept for whoever wants to know why |
 //! | `audit.jsonl` | the audit, a sealed line per entry, each with the seal of the line before it |
+//! | `audit.cut` | a last line of the audit that was never finished |
 //! | `lock` | locked for as long as a process has the store open |
 //!
 //! Every file is JSON that a person can read, and every object is *sealed*: its last member is the SHA-256 of the bytes
