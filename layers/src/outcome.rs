@@ -72,7 +72,7 @@ impl Http {
 
     /// Dropped calls of this age or older are failures, younger ones are ignored.
     pub const fn hung_after(self, age: Duration) -> Self {
-        Self { hung_after: age, ..self }
+        Self { hung_after: age }
     }
 
     /// The verdict on a status line and its headers alone.
