@@ -61,7 +61,7 @@ fn faults(text: &Text, modules: &[Module]) -> Vec<Fault> {
         module
             .never
             .iter()
-            .filter(|never| rust::has_word(line, never))
+            .filter(|never| rust::names_crate(line, never))
             .map(move |never| (number, never))
     });
     let foreign = foreign

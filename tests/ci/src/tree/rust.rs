@@ -21,13 +21,23 @@ fn uncommented(line: &str) -> &str {
     start.map_or(line, |(at, _)| &line[..at])
 }
 
-/// Where a word stands by itself, neither part of a longer one nor of a path.
+/// Whether a word stands by itself, not as a part of a longer one (`unsafe_code`, `unsafe-inline`).
 pub(super) fn has_word(line: &str, word: &str) -> bool {
-    let inside =
-        |sign: Option<char>| sign.is_some_and(|sign| sign.is_alphanumeric() || sign == '_');
-    line.match_indices(word).any(|(at, _)| {
-        !inside(line[..at].chars().next_back()) && !inside(line[at + word.len()..].chars().next())
-    })
+    let ends = |at: usize| !line[at + word.len()..].starts_with(is_inside_a_word);
+    starts_of(line, word).any(ends)
+}
+
+/// Whether something of this crate is named: `toml::from_str`, but not `config.toml`.
+pub(super) fn names_crate(line: &str, name: &str) -> bool {
+    starts_of(line, name).any(|at| line[at + name.len()..].starts_with("::"))
+}
+
+fn starts_of(line: &str, word: &str) -> impl Iterator<Item = usize> {
+    line.match_indices(word).map(|(at, _)| at).filter(|at| !line[..*at].ends_with(is_inside_a_word))
+}
+
+fn is_inside_a_word(sign: char) -> bool {
+    sign.is_alphanumeric() || sign == '_' || sign == '-'
 }
 
 #[cfg(test)]
@@ -45,5 +55,8 @@ mod tests {
     fn a_word_is_not_found_inside_another() {
         assert!(has_word("an unsafe {", "unsafe"));
         assert!(!has_word("forbid(unsafe_code)", "unsafe"));
+        assert!(!has_word("'unsafe-inline'", "unsafe"));
+        assert!(names_crate("toml::from_str", "toml"));
+        assert!(!names_crate("read config.toml, my_toml::x", "toml"));
     }
 }
