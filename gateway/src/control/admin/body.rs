@@ -1,0 +1,76 @@
+//! Reading what an operator sends: a bounded JSON object, and inside it names, reasons and durations that can't be wrong.
+//!
+//! Unknown members are refused. `duration_minute` with its `s` missing would else make a kill that lasts for ever.
+
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use http::StatusCode;
+use portcullis::switchboard::UnixMillis;
+use serde::de::DeserializeOwned;
+
+use super::problem::Problem;
+
+/// Most bytes of a body: a thousand features fit, with a long reason.
+pub(super) const BYTES_MAX: usize = 64 << 10;
+/// Most letters of a reason or a name. They stand in log lines, headers of pages and the audit for ever.
+const LETTERS_MAX: usize = 500;
+/// A year.
+const MINUTES_MAX: u32 = 525_600;
+
+/// The body as a `T`.
+pub(super) fn read<T: DeserializeOwned>(body: Result<Bytes, BytesRejection>) -> Result<T, Problem> {
+    let body = body.map_err(|rejection| match rejection.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => {
+            let detail = format_args!("a body may have {BYTES_MAX} bytes at most");
+            Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", detail)
+        }
+        _ => Problem::bad_request("the body could not be read to its end"),
+    })?;
+    serde_json::from_slice(&body)
+        .map_err(|error| Problem::bad_request(format_args!("the body is not as expected: {error}")))
+}
+
+/// The reason: there has to be one.
+pub(super) fn reason(given: Option<String>) -> Result<String, Problem> {
+    match given.as_deref().map(str::trim) {
+        None | Some("") => Err(Problem::bad_request(
+            "`reason` is missing: whoever reads the log at night needs one",
+        )),
+        Some(text) => line("reason", text),
+    }
+}
+
+/// The name that the caller goes by, if they gave one.
+pub(super) fn updated_by(given: Option<String>) -> Result<Option<String>, Problem> {
+    let name = given.as_deref().map(str::trim).filter(|name| !name.is_empty());
+    name.map(|name| line("updated_by", name)).transpose()
+}
+
+/// The end of a kill that lasts this long.
+pub(super) fn expiry(minutes: Option<u32>, now: UnixMillis) -> Result<Option<UnixMillis>, Problem> {
+    let Some(minutes) = minutes else { return Ok(None) };
+    if !(1..=MINUTES_MAX).contains(&minutes) {
+        return Err(Problem::bad_request(format_args!(
+            "`duration_minutes` must be from 1 to {MINUTES_MAX}, not {minutes}"
+        )));
+    }
+    let lasts = Duration::from_secs(60 * u64::from(minutes));
+    Ok(Some(UnixMillis(now.0 + u64::try_from(lasts.as_millis()).expect("a year fits"))))
+}
+
+/// One line of text: a line break in it would forge a log line.
+fn line(member: &str, text: &str) -> Result<String, Problem> {
+    if text.chars().any(char::is_control) {
+        return Err(Problem::bad_request(format_args!(
+            "`{member}` must be one line, without control characters"
+        )));
+    }
+    if text.chars().count() > LETTERS_MAX {
+        return Err(Problem::bad_request(format_args!(
+            "`{member}` may have {LETTERS_MAX} letters at most"
+        )));
+    }
+    Ok(text.to_owned())
+}

@@ -1,0 +1,235 @@
+//! `/admin/killswitches` and `/admin/killswitch/{feature}`: what is off, who did it and why; and turning one off or on.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{Path, Query, State};
+use axum::{Extension, Json};
+use http::HeaderMap;
+use http::header::{IF_MATCH, USER_AGENT};
+use portcullis::switchboard::feature::{Feature, Source, State as Switch};
+use portcullis::switchboard::flip::Flip;
+use portcullis::switchboard::{Switchboard, UnixMillis};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::guard::RequestId;
+use super::keys::Caller;
+use super::problem::Problem;
+use super::{Admin, body};
+use crate::config::config::Role;
+use crate::control::moment::rfc3339;
+use crate::control::writer::{Flipped, Origin};
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wish {
+    /// Only for people: if given, it has to be the feature of the path.
+    feature: Option<String>,
+    enabled: bool,
+    reason: Option<String>,
+    updated_by: Option<String>,
+    duration_minutes: Option<u32>,
+}
+
+/// What a write may ask for beside its body.
+#[derive(Debug, Deserialize)]
+pub(super) struct Asked {
+    wait: Option<String>,
+    timeout_ms: Option<u64>,
+}
+
+/// What a flip needs to know of its request, whichever handler it came through.
+pub(super) struct Asking {
+    pub(super) caller: Caller,
+    origin: Origin,
+    source: Source,
+    wait_all: Option<Duration>,
+}
+
+pub(super) async fn list(State(admin): State<Arc<Admin>>) -> Json<Value> {
+    let view = admin.subscriber.pin();
+    // A route's own switch shows once somebody has used it; before that it would only crowd the table.
+    let worth =
+        |feature: &Feature, state: &Switch| feature.declared || state.source != Source::Default;
+    let features = view.features().filter(|(_, feature, state)| worth(feature, state));
+    let all: BTreeMap<&str, Value> =
+        features.map(|(_, feature, state)| (&*feature.name, shown(feature, state))).collect();
+    Json(json!({
+        "revision": view.revision(),
+        "killswitches": all,
+        "pending": *admin.writer.ledger().pending(),
+    }))
+}
+
+pub(super) async fn show(
+    State(admin): State<Arc<Admin>>,
+    Path(name): Path<String>,
+) -> Result<Json<Value>, Problem> {
+    let view = admin.subscriber.pin();
+    let id = view.id(&name).ok_or_else(|| unknown(&name))?;
+    let mut answer = shown(view.feature(id), view.state(id));
+    answer["feature"] = name.into();
+    answer["revision"] = view.revision().into();
+    answer["pending"] = json!(*admin.writer.ledger().pending());
+    Ok(Json(answer))
+}
+
+pub(super) async fn flip(
+    State(admin): State<Arc<Admin>>,
+    Path(name): Path<String>,
+    Extension(caller): Extension<Caller>,
+    Extension(id): Extension<RequestId>,
+    Query(asked): Query<Asked>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Json<Value>, Problem> {
+    let wish: Wish = body::read(body)?;
+    if let Some(other) = wish.feature.filter(|feature| *feature != name) {
+        return Err(Problem::bad_request(format_args!(
+            "the path says {name}, but the body's `feature` says {other}"
+        )));
+    }
+    let asking = Asking::new(caller, &id, &asked, &headers)?;
+    let flip =
+        asking.flip(&[name], wish.enabled, wish.reason, wish.updated_by, wish.duration_minutes)?;
+    let (flipped, mut answer) = asking.write(&admin, flip).await?;
+    if let [(name, state)] = &flipped.states[..] {
+        let view = admin.subscriber.pin();
+        let of_state = shown(feature_of(&view, name), state);
+        merge(&mut answer, of_state);
+        answer["feature"] = json!(name);
+    }
+    Ok(Json(answer))
+}
+
+impl Asking {
+    pub(super) fn new(
+        caller: Caller,
+        id: &RequestId,
+        asked: &Asked,
+        headers: &HeaderMap,
+    ) -> Result<Self, Problem> {
+        let origin = Origin {
+            request_id: Some(id.0.to_string()),
+            expected_revision: expected_revision(headers)?,
+        };
+        Ok(Self { caller, origin, source: source(headers), wait_all: asked.wait_all()? })
+    }
+
+    /// The flip that is wished for. Turning on takes the role of an operator.
+    pub(super) fn flip(
+        &self,
+        features: &[String],
+        enabled: bool,
+        reason: Option<String>,
+        updated_by: Option<String>,
+        duration_minutes: Option<u32>,
+    ) -> Result<Flip, Problem> {
+        self.caller.may(if enabled { Role::Operator } else { Role::Killer })?;
+        Ok(Flip {
+            features: features.iter().map(|name| Arc::from(name.as_str())).collect(),
+            enabled,
+            reason: body::reason(reason)?,
+            actor: self.caller.actor(body::updated_by(updated_by)?.as_deref()),
+            source: self.source.clone(),
+            expires_at: body::expiry(duration_minutes, UnixMillis::now())?,
+        })
+    }
+
+    /// Hands the flip to the writer; the answer has what all writes say.
+    pub(super) async fn write(
+        self,
+        admin: &Admin,
+        flip: Flip,
+    ) -> Result<(Flipped, Value), Problem> {
+        let flipped = admin.writer.flip(flip, self.origin).await?;
+        let mut answer = json!({
+            "revision": flipped.revision,
+            "saved": flipped.saved,
+            "pending": flipped.pending,
+        });
+        // There is one gateway, this one, and when the writer answers, its requests see the flip.
+        if self.wait_all.is_some() {
+            merge(&mut answer, json!({ "applied": 1, "of": 1, "laggards": [] }));
+        }
+        Ok((flipped, answer))
+    }
+}
+
+impl Asked {
+    fn wait_all(&self) -> Result<Option<Duration>, Problem> {
+        match self.wait.as_deref() {
+            None => Ok(None),
+            Some("all") => Ok(Some(Duration::from_millis(self.timeout_ms.unwrap_or(2_000)))),
+            Some(other) => {
+                Err(Problem::bad_request(format_args!("`wait` can only be `all`, not {other:?}")))
+            }
+        }
+    }
+}
+
+/// One killswitch as it is shown everywhere.
+pub(super) fn shown(feature: &Feature, state: &Switch) -> Value {
+    json!({
+        "enabled": state.enabled,
+        "reason": state.reason,
+        "updated_by": state.updated_by,
+        "updated_at": state.updated_at.and_then(rfc3339),
+        "expires_at": state.expires_at.and_then(rfc3339),
+        "source": state.source.as_str(),
+        "description": feature.description,
+        "critical": feature.critical,
+        "declared": feature.declared,
+        "public_message": feature.public_message,
+    })
+}
+
+/// The states after a flip, by feature.
+pub(super) fn states_shown(board: &Switchboard, flipped: &Flipped) -> BTreeMap<String, Value> {
+    let entry = |(name, state): &(Arc<str>, Switch)| {
+        (name.to_string(), shown(feature_of(board, name), state))
+    };
+    flipped.states.iter().map(entry).collect()
+}
+
+pub(super) fn unknown(name: &str) -> Problem {
+    Problem::not_found("unknown_feature", format_args!("there is no feature {name}"))
+}
+
+fn feature_of<'b>(board: &'b Switchboard, name: &str) -> &'b Feature {
+    board.feature(
+        board.id(name).expect("a flipped feature is known, and features are never forgotten"),
+    )
+}
+
+fn merge(into: &mut Value, from: Value) {
+    if let (Value::Object(into), Value::Object(from)) = (into, from) {
+        into.extend(from);
+    }
+}
+
+/// The command line says who it is; all else is the API.
+fn source(headers: &HeaderMap) -> Source {
+    let agent = headers.get(USER_AGENT).map(http::HeaderValue::as_bytes);
+    if agent.is_some_and(|agent| agent.starts_with(b"portcullis-cli/")) {
+        Source::Cli
+    } else {
+        Source::Api
+    }
+}
+
+/// `If-Match: "7"`: only if the switchboard is still the one that the operator looked at.
+fn expected_revision(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
+    let Some(value) = headers.get(IF_MATCH) else { return Ok(None) };
+    match value.to_str().map(|value| value.trim().trim_matches('"')) {
+        Ok("*") => Ok(None),
+        Ok(revision) if revision.parse::<u64>().is_ok() => Ok(revision.parse().ok()),
+        _ => Err(Problem::bad_request(
+            "`If-Match` must be the revision of the switchboard, such as \"7\"",
+        )),
+    }
+}

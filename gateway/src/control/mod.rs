@@ -1,0 +1,75 @@
+//! The control plane: everything that is not a request passing through.
+//!
+//! `opening` makes the first switchboard, `writer` changes it, `health` and `metrics` tell how things are, and `admin` lets
+//! operators ask and act. It runs on a runtime of its own, so that a flood of requests doesn't keep an operator out, and no
+//! request ever waits for it: the data plane reads a pinned view and a few atomics.
+
+pub mod admin;
+pub mod breakers;
+pub mod health;
+pub mod ledger;
+pub mod metrics;
+mod moment;
+pub mod opening;
+mod probe;
+mod server;
+pub mod writer;
+
+use std::io;
+use std::sync::Arc;
+
+use portcullis::auto_disable::{Meter, Settings};
+use portcullis::view::Subscriber;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use self::breakers::NamedBreaker;
+use self::health::Health;
+use self::metrics::Exposition;
+use self::writer::Writer;
+use crate::config::config::Config;
+
+/// What the control plane works with.
+pub struct Parts {
+    pub config: Arc<Config>,
+    pub subscriber: Subscriber,
+    pub writer: Writer,
+    pub breakers: Vec<NamedBreaker>,
+    pub meters: Vec<Meter>,
+    pub health: Health,
+    /// Whoever has figures for `/metrics` besides the control plane itself.
+    pub exposition: Vec<Arc<dyn Exposition>>,
+}
+
+/// A meter for each feature that turns itself off; a trip is proposed to the writer.
+pub fn meters(config: &Config, writer: &Writer) -> Vec<Meter> {
+    let meter = |name: &Arc<str>, settings| {
+        let writer = writer.clone();
+        Meter::new(name.clone(), settings, move |trip| writer.propose_trip(trip))
+    };
+    let settings = |rule: &crate::config::config::AutoDisable| Settings {
+        errors: rule.errors,
+        window: rule.window,
+    };
+    let rules = config
+        .features
+        .iter()
+        .filter_map(|feature| Some((&feature.name, feature.auto_disable.as_ref()?)));
+    rules.map(|(name, rule)| meter(name, settings(rule))).collect()
+}
+
+/// Serves the admin listener and asks the upstreams how they are, until `shutdown` turns true (or its sender is gone); then
+/// finishes what runs.
+///
+/// # Errors
+/// None today: a listener that fails to accept is tried again.
+pub async fn serve(
+    parts: Parts,
+    listener: TcpListener,
+    shutdown: watch::Receiver<bool>,
+) -> io::Result<()> {
+    let probes = probe::spawn(&parts.config, &parts.health);
+    server::serve(admin::router(parts), listener, shutdown).await;
+    drop(probes);
+    Ok(())
+}

@@ -1,0 +1,329 @@
+//! The one writer of the switchboard.
+//!
+//! Everybody who wants a change (the admin API, auto-disable, expiry) hands it to a [`Writer`]; one [`Inbox`] on a thread of
+//! its own carries the changes out, one after the other, because the store waits for a disk and nothing else should. What a
+//! change does, and in which order, is in `desk`; here is only the handing over.
+//!
+//! Nobody blocks on a full inbox: an operator is told to try again, and a meter's proposal waits on a list beside the channel,
+//! since a meter tells only once.
+
+mod desk;
+#[cfg(test)]
+mod tests;
+
+use std::error::Error;
+use std::fmt;
+use std::mem;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use portcullis::auto_disable::{Meter, Trip};
+use portcullis::store::{AuditEntry, Store};
+use portcullis::switchboard::feature::{Source, State};
+use portcullis::switchboard::flip::{Flip, FlipError};
+use portcullis::switchboard::{Switchboard, UnixMillis};
+use portcullis::view::Publisher;
+use tokio::sync::oneshot;
+
+use self::desk::Desk;
+use super::ledger::Ledger;
+
+/// Commands that may wait. Each takes a few milliseconds at most, so a full inbox means a disk that hangs.
+const COMMANDS_MAX: usize = 64;
+/// Proposals that may wait: one per feature at most, since a meter tells once.
+const PROPOSALS_MAX: usize = 4096;
+/// Between two attempts to keep what the store refused.
+const REPAIR_EVERY: Duration = Duration::from_secs(1);
+/// The longest sleep. The wall clock may be set at any time, and expiries follow the wall clock.
+const NAP_MAX: Duration = Duration::from_secs(30);
+
+/// Hands changes to the inbox. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Writer(Arc<Desktop>);
+
+#[derive(Debug)]
+struct Desktop {
+    commands: SyncSender<Command>,
+    side: Arc<Side>,
+    ledger: Arc<Ledger>,
+}
+
+/// What passes beside the channel.
+#[derive(Debug, Default)]
+struct Side {
+    proposals: Mutex<Vec<Flip>>,
+    closing: AtomicBool,
+}
+
+/// The receiving end: whoever runs it is the writer.
+#[derive(Debug)]
+pub struct Inbox {
+    commands: Receiver<Command>,
+    side: Arc<Side>,
+    ledger: Arc<Ledger>,
+}
+
+/// What the writer works with.
+pub struct Board {
+    pub store: Box<dyn Store>,
+    pub publisher: Publisher,
+    /// The switchboard that the publisher shows at the start.
+    pub switchboard: Switchboard,
+    /// Meters count anew when their feature is turned on.
+    pub meters: Vec<Meter>,
+}
+
+/// Where a flip comes from, as far as its content doesn't say so.
+#[derive(Debug, Clone, Default)]
+pub struct Origin {
+    pub request_id: Option<String>,
+    /// The revision that the flip was decided at; at any other one it is refused.
+    pub expected_revision: Option<u64>,
+}
+
+/// What a flip has done.
+#[derive(Debug, Clone)]
+pub struct Flipped {
+    /// The kept revision.
+    pub revision: u64,
+    /// Whether the change survives the end of the process. If not, it is in force all the same, and tried again.
+    pub saved: bool,
+    /// The features of the flip, as they are now.
+    pub states: Vec<(Arc<str>, State)>,
+    /// All features whose state is in force, but not kept.
+    pub pending: Vec<Arc<str>>,
+}
+
+/// Why nothing has changed.
+#[derive(Debug)]
+pub enum WriteError {
+    /// The flip itself is at fault.
+    Refused(FlipError),
+    /// The switchboard is no longer the one that the flip was decided at.
+    Moved { expected: u64, revision: u64 },
+    /// The store can't keep it, and turning on needs that.
+    NotSaved { features: Vec<Arc<str>> },
+    /// The store answers too slowly for all that is asked of it.
+    Busy,
+    /// The writer is gone.
+    Closed,
+    /// The store can't be read.
+    Unreadable(String),
+}
+
+#[derive(Debug)]
+enum Command {
+    Flip {
+        flip: Flip,
+        origin: Origin,
+        answer: oneshot::Sender<Result<Flipped, WriteError>>,
+    },
+    Audit {
+        last: usize,
+        answer: oneshot::Sender<Result<Vec<AuditEntry>, WriteError>>,
+    },
+    /// Answered when all that came before is done, proposals included.
+    Settle {
+        answer: oneshot::Sender<Result<(), WriteError>>,
+    },
+    /// Look beside the channel.
+    Wake,
+}
+
+/// A writer and its inbox.
+pub fn channel() -> (Writer, Inbox) {
+    let (sender, commands) = sync_channel(COMMANDS_MAX);
+    let side = Arc::new(Side::default());
+    let ledger = Arc::new(Ledger::default());
+    let inbox = Inbox { commands, side: side.clone(), ledger: ledger.clone() };
+    (Writer(Arc::new(Desktop { commands: sender, side, ledger })), inbox)
+}
+
+impl Writer {
+    /// Changes the switchboard, and waits until that is done.
+    ///
+    /// # Errors
+    /// Whenever nothing has changed.
+    pub async fn flip(&self, flip: Flip, origin: Origin) -> Result<Flipped, WriteError> {
+        self.ask(|answer| Command::Flip { flip, origin, answer }).await
+    }
+
+    /// The newest entries of the audit, oldest first.
+    ///
+    /// # Errors
+    /// When the store can't be read.
+    pub async fn audit(&self, last: usize) -> Result<Vec<AuditEntry>, WriteError> {
+        self.ask(|answer| Command::Audit { last, answer }).await
+    }
+
+    /// Waits until all that was proposed and asked for before is done.
+    ///
+    /// # Errors
+    /// When the writer is busy or gone.
+    pub async fn settled(&self) -> Result<(), WriteError> {
+        self.ask(|answer| Command::Settle { answer }).await
+    }
+
+    /// Proposes a flip and goes on at once: for callers on a worker's thread, who must neither wait nor be told.
+    pub fn propose(&self, flip: Flip) {
+        let mut proposals = self.0.side.proposals.lock().unwrap_or_else(PoisonError::into_inner);
+        if proposals.len() >= PROPOSALS_MAX {
+            self.0.ledger.lost_proposal();
+            tracing::error!(target: "portcullis::change", "too many flips wait for the store; {:?} is given up", flip.features);
+            return;
+        }
+        proposals.push(flip);
+        drop(proposals);
+        // A full channel is as good as a wake-up: the inbox looks at the proposals after each command.
+        let _ = self.0.commands.try_send(Command::Wake);
+    }
+
+    /// Proposes to turn a feature off because its meter tripped.
+    pub fn propose_trip(&self, trip: &Trip) {
+        let Trip { feature, errors, calls, window } = trip;
+        self.propose(Flip {
+            features: vec![feature.clone()],
+            enabled: false,
+            reason: format!(
+                "high error rate: {errors} errors among {calls} calls within {} s",
+                window.as_secs()
+            ),
+            actor: "auto".to_owned(),
+            source: Source::Auto,
+            expires_at: None,
+        });
+    }
+
+    /// How well things are kept.
+    pub fn ledger(&self) -> &Arc<Ledger> {
+        &self.0.ledger
+    }
+
+    /// Ends the inbox after all that waits in it. Its thread can be joined then.
+    pub fn close(&self) {
+        self.0.side.closing.store(true, SeqCst);
+        let _ = self.0.commands.try_send(Command::Wake);
+    }
+
+    async fn ask<T>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<Result<T, WriteError>>) -> Command,
+    ) -> Result<T, WriteError> {
+        let (answer, answered) = oneshot::channel();
+        self.0.commands.try_send(command(answer)).map_err(|error| match error {
+            TrySendError::Full(_) => WriteError::Busy,
+            TrySendError::Disconnected(_) => WriteError::Closed,
+        })?;
+        answered.await.unwrap_or(Err(WriteError::Closed))
+    }
+}
+
+impl Inbox {
+    /// Carries out what comes, until [`Writer::close`]. Blocks: give it a thread of its own.
+    pub fn run(self, board: Board) {
+        let _stopped = StoppedOnDrop(self.ledger.clone());
+        let mut desk = Desk::new(board, self.ledger.clone());
+        let mut repair_at = Instant::now();
+        while !self.side.closing.load(SeqCst) {
+            desk.expire(UnixMillis::now());
+            if desk.needs_repair() && repair_at <= Instant::now() {
+                desk.repair();
+                repair_at = Instant::now() + REPAIR_EVERY;
+            }
+            match self.commands.recv_timeout(nap(&desk, repair_at)) {
+                Ok(command) => self.obey(&mut desk, command),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            self.take_proposals(&mut desk);
+        }
+        while let Ok(command) = self.commands.try_recv() {
+            self.obey(&mut desk, command);
+        }
+        self.take_proposals(&mut desk);
+        if desk.needs_repair() {
+            desk.repair();
+        }
+    }
+
+    /// An answer that nobody waits for any more is nobody's loss: the change stands in the audit.
+    fn obey(&self, desk: &mut Desk, command: Command) {
+        match command {
+            Command::Flip { flip, origin, answer } => {
+                let _ = answer.send(desk.flip(&flip, &origin, UnixMillis::now()));
+            }
+            Command::Audit { last, answer } => {
+                let entries =
+                    desk.audit(last).map_err(|error| WriteError::Unreadable(error.to_string()));
+                let _ = answer.send(entries);
+            }
+            Command::Settle { answer } => {
+                self.take_proposals(desk);
+                let _ = answer.send(Ok(()));
+            }
+            Command::Wake => {}
+        }
+    }
+
+    fn take_proposals(&self, desk: &mut Desk) {
+        let proposals =
+            mem::take(&mut *self.side.proposals.lock().unwrap_or_else(PoisonError::into_inner));
+        for flip in proposals {
+            desk.propose(&flip, UnixMillis::now());
+        }
+    }
+}
+
+fn nap(desk: &Desk, repair_at: Instant) -> Duration {
+    let expiry = desk.next_expiry().map_or(NAP_MAX, |at| at.left(UnixMillis::now()));
+    let repair = if desk.needs_repair() {
+        repair_at.saturating_duration_since(Instant::now())
+    } else {
+        NAP_MAX
+    };
+    expiry.min(repair).min(NAP_MAX)
+}
+
+/// Says that the writer is gone, also when a panic ended it.
+struct StoppedOnDrop(Arc<Ledger>);
+
+impl Drop for StoppedOnDrop {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
+}
+
+impl From<FlipError> for WriteError {
+    fn from(error: FlipError) -> Self {
+        Self::Refused(error)
+    }
+}
+
+impl fmt::Display for WriteError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(error) => error.fmt(f),
+            Self::Moved { expected, revision } => {
+                write!(f, "the switchboard is at revision {revision}, not {expected}")
+            }
+            Self::NotSaved { features } => {
+                write!(
+                    f,
+                    "the store can't keep that {} is on, so it stays as it was",
+                    features.join(", ")
+                )
+            }
+            Self::Busy => {
+                f.write_str("the store is too slow for all that is asked of it; try again")
+            }
+            Self::Closed => {
+                f.write_str("the gateway is about to end; nothing can be changed any more")
+            }
+            Self::Unreadable(error) => write!(f, "the store can't be read: {error}"),
+        }
+    }
+}
+
+impl Error for WriteError {}
