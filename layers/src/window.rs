@@ -94,3 +94,81 @@ impl Window {
         self.began = Some(began + self.bucket * steps as u32);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+    const ERROR: Counts = Counts { calls: 1, failures: 1 };
+
+    fn ten_seconds() -> Window {
+        Window::new(SECOND * 10, NonZeroU32::new(10).unwrap())
+    }
+
+    #[test]
+    fn an_error_is_forgotten_after_the_window_and_not_before() {
+        let (mut window, start) = (ten_seconds(), Instant::now());
+        window.add(start, ERROR);
+        assert_eq!(window.sum(start + SECOND * 10 - Duration::from_nanos(1)), ERROR);
+        assert_eq!(window.sum(start + SECOND * 10), Counts::default());
+    }
+
+    #[test]
+    fn only_the_oldest_bucket_leaves_at_an_edge() {
+        let (mut window, start) = (ten_seconds(), Instant::now());
+        for second in 0..10 {
+            window.add(start + SECOND * second, ERROR);
+        }
+        assert_eq!(window.sum(start + SECOND * 10).failures, 9);
+        assert_eq!(window.sum(start + SECOND * 14).failures, 5);
+    }
+
+    #[test]
+    fn a_moment_from_before_counts_in_the_present_bucket() {
+        let (mut window, start) = (ten_seconds(), Instant::now() + SECOND * 5);
+        window.add(start, ERROR);
+        window.add(start - SECOND * 5, ERROR);
+        assert_eq!(window.sum(start).failures, 2);
+    }
+
+    #[test]
+    fn after_clearing_nothing_is_left() {
+        let (mut window, start) = (ten_seconds(), Instant::now());
+        window.add(start, ERROR);
+        window.clear();
+        assert_eq!(window.sum(start), Counts::default());
+    }
+
+    #[test]
+    fn a_window_shorter_than_its_buckets_are_many_still_counts() {
+        let mut window = Window::new(Duration::ZERO, NonZeroU32::new(10).unwrap());
+        let now = Instant::now();
+        window.add(now, ERROR);
+        assert_eq!(window.sum(now), ERROR);
+    }
+
+    proptest! {
+        #[test]
+        fn it_counts_what_is_young_enough_and_nothing_that_is_too_old(
+            pauses in prop::collection::vec(0..4_000_u64, 1..200),
+            buckets in 1..12_u32,
+        ) {
+            let length = SECOND * 12;
+            let mut window = Window::new(length, NonZeroU32::new(buckets).unwrap());
+            let bucket = length / buckets;
+            let (mut now, mut added) = (Instant::now(), Vec::new());
+            for pause in pauses {
+                now += Duration::from_millis(pause);
+                window.add(now, ERROR);
+                added.push(now);
+                let within = |age| added.iter().filter(|at| now - **at < age).count() as u64;
+                let sum = window.sum(now).failures;
+                prop_assert!(sum >= within(length - bucket), "{sum} is too few");
+                prop_assert!(sum <= within(length), "{sum} is too many");
+            }
+        }
+    }
+}
