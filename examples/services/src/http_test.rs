@@ -14,7 +14,10 @@ pub(crate) fn get(path: &str) -> Request<Body> {
 }
 
 pub(crate) fn post(path: &str, body: &Value) -> Request<Body> {
-    Request::post(path).header(header::CONTENT_TYPE, "application/json").body(Body::from(body.to_string())).unwrap()
+    Request::post(path)
+        .header(header::CONTENT_TYPE, "application/json")
+        .body(Body::from(body.to_string()))
+        .unwrap()
 }
 
 pub(crate) fn with(mut request: Request<Body>, name: &'static str, value: &str) -> Request<Body> {
@@ -27,7 +30,10 @@ pub(crate) async fn send(router: &Router, request: Request<Body>) -> (u16, Value
     (status, body)
 }
 
-pub(crate) async fn send_for_headers(router: &Router, request: Request<Body>) -> (u16, HeaderMap, Value) {
+pub(crate) async fn send_for_headers(
+    router: &Router,
+    request: Request<Body>,
+) -> (u16, HeaderMap, Value) {
     let response = finished(router.clone()).oneshot(request).await.unwrap();
     let (head, body) = response.into_parts();
     let bytes = body.collect().await.unwrap().to_bytes();

@@ -126,14 +126,20 @@ where
     }
 }
 
-async fn start_then_serve<F>(name: &str, port: u16, open: impl FnOnce(Settings) -> F) -> Result<(), OpenError>
+async fn start_then_serve<F>(
+    name: &str,
+    port: u16,
+    open: impl FnOnce(Settings) -> F,
+) -> Result<(), OpenError>
 where
     F: Future<Output = Result<Service, OpenError>>,
 {
     // Signals are caught before the address is open, so that no early SIGTERM can kill a service half-way.
     let told_to_end = told_to_end()?;
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let listener = TcpListener::bind(address).await.map_err(|error| format!("can't listen on {address}: {error}"))?;
+    let listener = TcpListener::bind(address)
+        .await
+        .map_err(|error| format!("can't listen on {address}: {error}"))?;
     let service = open(settings(name)?).await?;
     print_line(&format!("{name} listening on {}", listener.local_addr()?));
     serve(listener, service, told_to_end).await?;
@@ -147,10 +153,11 @@ async fn serve(
     told_to_end: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
     let (say_ending, ending) = oneshot::channel();
-    let server = axum::serve(listener, finished(service.router)).with_graceful_shutdown(async move {
-        told_to_end.await;
-        let _ = say_ending.send(());
-    });
+    let server =
+        axum::serve(listener, finished(service.router)).with_graceful_shutdown(async move {
+            told_to_end.await;
+            let _ = say_ending.send(());
+        });
     let out_of_time = async {
         // An error means that the server ended by itself; then its own answer wins below.
         let _ = ending.await;
@@ -173,11 +180,14 @@ pub fn finished(router: Router) -> Router {
 }
 
 fn settings(name: &str) -> Result<Settings, OpenError> {
-    let root = std::env::var_os("PORTCULLIS_DATA_DIR").map_or_else(|| PathBuf::from("var"), PathBuf::from);
+    let root =
+        std::env::var_os("PORTCULLIS_DATA_DIR").map_or_else(|| PathBuf::from("var"), PathBuf::from);
     let data_dir = root.join(name);
-    std::fs::create_dir_all(&data_dir)
-        .map_err(|error| format!("can't create the data directory {}: {error}", data_dir.display()))?;
-    let gateway_url = std::env::var("GATEWAY_URL").unwrap_or_else(|_| "http://127.0.0.1:8000".to_owned());
+    std::fs::create_dir_all(&data_dir).map_err(|error| {
+        format!("can't create the data directory {}: {error}", data_dir.display())
+    })?;
+    let gateway_url =
+        std::env::var("GATEWAY_URL").unwrap_or_else(|_| "http://127.0.0.1:8000".to_owned());
     let test_endpoints = std::env::var("TEST_ENDPOINTS").is_ok_and(|value| value == "1");
     Ok(Settings { data_dir, test_endpoints, gateway_url })
 }
@@ -185,15 +195,19 @@ fn settings(name: &str) -> Result<Settings, OpenError> {
 fn port(value: Option<&str>, default: u16) -> Result<u16, String> {
     match value {
         None | Some("") => Ok(default),
-        Some(text) => text.parse().map_err(|_| format!("PORT is {text:?}, which is not a port number")),
+        Some(text) => {
+            text.parse().map_err(|_| format!("PORT is {text:?}, which is not a port number"))
+        }
     }
 }
 
 /// Completes on the first of SIGTERM, SIGINT and (when asked for) the end of stdin.
 fn told_to_end() -> std::io::Result<impl Future<Output = ()> + Send + 'static> {
     use tokio::signal::unix::{SignalKind, signal};
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let watches_stdin = std::env::var("PORTCULLIS_UNTIL_STDIN_CLOSES").is_ok_and(|value| value == "1");
+    let (mut terminate, mut interrupt) =
+        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let watches_stdin =
+        std::env::var("PORTCULLIS_UNTIL_STDIN_CLOSES").is_ok_and(|value| value == "1");
     let stdin_closed = watches_stdin.then(stdin_closed);
     Ok(async move {
         let stdin_closed = async {
@@ -224,7 +238,11 @@ fn stdin_closed() -> oneshot::Receiver<()> {
 fn log_to_stdout() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     // When the reader of our stdout is gone, an internal error would be printed, and that print would panic.
-    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).log_internal_errors(false).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(false)
+        .log_internal_errors(false)
+        .init();
 }
 
 /// Prints without `println!`, which panics when nobody reads any more.
@@ -251,7 +269,10 @@ mod tests {
     #[test]
     fn port_zero_is_allowed_and_nonsense_is_refused() {
         assert_eq!(port(Some("0"), 8101), Ok(0));
-        assert_eq!(port(Some("eighty"), 8101), Err("PORT is \"eighty\", which is not a port number".to_owned()));
+        assert_eq!(
+            port(Some("eighty"), 8101),
+            Err("PORT is \"eighty\", which is not a port number".to_owned())
+        );
         assert!(port(Some("70000"), 8101).is_err());
     }
 
@@ -288,7 +309,10 @@ mod tests {
         let server = tokio::spawn(serve(listener, service, async { drop(ended.await) }));
 
         let mut client = tokio::net::TcpStream::connect(address).await.unwrap();
-        client.write_all(b"GET /slow HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
+        client
+            .write_all(b"GET /slow HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            .await
+            .unwrap();
         entered.recv().await.unwrap();
         end.send(()).unwrap();
         release.notify_one();

@@ -52,13 +52,19 @@ mod tests {
 
     #[test]
     fn a_well_formed_header_gives_its_trace_id() {
-        let headers = HeaderMap::from_iter([("traceparent".parse().unwrap(), GOOD.parse().unwrap())]);
+        let headers =
+            HeaderMap::from_iter([("traceparent".parse().unwrap(), GOOD.parse().unwrap())]);
         assert_eq!(traceparent(&headers).map(trace_id), Some("4bf92f3577b34da6a3ce929d0e0e4736"));
     }
 
     #[test]
     fn a_malformed_header_is_ignored() {
-        for bad in ["", "00-xyz", "00-00000000000000000000000000000000-00f067aa0ba902b7-01", &GOOD.to_uppercase()] {
+        for bad in [
+            "",
+            "00-xyz",
+            "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+            &GOOD.to_uppercase(),
+        ] {
             assert!(!is_well_formed(bad), "{bad}");
         }
     }

@@ -51,7 +51,10 @@ struct Credentials {
     password: String,
 }
 
-async fn token(State(auth): State<Arc<Auth>>, form: Result<Form<Credentials>, FormRejection>) -> Response {
+async fn token(
+    State(auth): State<Arc<Auth>>,
+    form: Result<Form<Credentials>, FormRejection>,
+) -> Response {
     let Form(Credentials { username, password }) = match form {
         Ok(form) => form,
         Err(rejection) => return bad_form(&rejection),
@@ -65,7 +68,8 @@ async fn token(State(auth): State<Arc<Auth>>, form: Result<Form<Credentials>, Fo
     match auth.signer.sign(&username, Timestamp::now()) {
         Ok(token) => {
             let lifetime = TOKEN_LIFETIME.as_secs();
-            let body = json!({ "access_token": token, "token_type": "bearer", "expires_in": lifetime });
+            let body =
+                json!({ "access_token": token, "token_type": "bearer", "expires_in": lifetime });
             ([(header::CACHE_CONTROL, "no-store")], Json(body)).into_response()
         }
         Err(error) => {
@@ -77,13 +81,16 @@ async fn token(State(auth): State<Arc<Auth>>, form: Result<Form<Credentials>, Fo
 
 async fn verify(State(auth): State<Arc<Auth>>, headers: HeaderMap) -> Response {
     let Some(token) = bearer(&headers) else { return unauthorized("Not authenticated") };
-    let Some(claims) = auth.signer.check(token) else { return unauthorized("Invalid or expired token") };
+    let Some(claims) = auth.signer.check(token) else {
+        return unauthorized("Invalid or expired token");
+    };
     match auth.users.exists(&claims.sub).await {
         Ok(true) => {}
         Ok(false) => return unauthorized("No such user"),
         Err(unavailable) => return unavailable.into_response(),
     }
-    let mut response = Json(json!({ "subject": claims.sub, "expires_at": claims.expires_at() })).into_response();
+    let mut response =
+        Json(json!({ "subject": claims.sub, "expires_at": claims.expires_at() })).into_response();
     // A name that no header can carry is left out; the body has it.
     if let Ok(subject) = HeaderValue::from_str(&claims.sub) {
         response.headers_mut().insert("x-auth-subject", subject);
@@ -182,7 +189,9 @@ mod tests {
         assert_eq!(status, 200);
         assert_eq!(headers["x-auth-subject"], "admin");
         assert_eq!(body["subject"], "admin");
-        assert!(body["expires_at"].as_str().unwrap().parse::<Timestamp>().unwrap() > Timestamp::now());
+        assert!(
+            body["expires_at"].as_str().unwrap().parse::<Timestamp>().unwrap() > Timestamp::now()
+        );
     }
 
     #[tokio::test]
@@ -203,7 +212,8 @@ mod tests {
         let directory = TempDir::new().unwrap();
         let token = admin_token(&service(directory.path())).await;
         let again = service(directory.path());
-        let (status, _) = send(&again, with(get("/verify"), "authorization", &format!("Bearer {token}"))).await;
+        let (status, _) =
+            send(&again, with(get("/verify"), "authorization", &format!("Bearer {token}"))).await;
         assert_eq!(status, 200);
     }
 

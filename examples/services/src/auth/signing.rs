@@ -23,8 +23,9 @@ const AUDIENCE: &str = "portcullis-demo";
 
 const SEED_LENGTH: usize = 32;
 /// What stands before the seed in a PKCS #8 private key of Ed25519 (RFC 8410, section 7): all of it is fixed.
-const PKCS8_HEAD: [u8; 16] =
-    [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
+const PKCS8_HEAD: [u8; 16] = [
+    0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20,
+];
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Claims {
@@ -55,7 +56,9 @@ impl Signer {
     /// Reads the key from the data directory, or makes it there.
     pub(super) fn open(data_dir: &Path) -> Result<Self, OpenError> {
         let path = data_dir.join("signing-key.der");
-        let fault = |error: &dyn std::fmt::Display| format!("can't use the signing key {}: {error}", path.display());
+        let fault = |error: &dyn std::fmt::Display| {
+            format!("can't use the signing key {}: {error}", path.display())
+        };
         let key = read_or_create(&path).map_err(|error| fault(&error))?;
         Ok(Signer::new(&key).map_err(|error| fault(&error))?)
     }
@@ -77,7 +80,11 @@ impl Signer {
         })
     }
 
-    pub(super) fn sign(&self, subject: &str, now: Timestamp) -> jsonwebtoken::errors::Result<String> {
+    pub(super) fn sign(
+        &self,
+        subject: &str,
+        now: Timestamp,
+    ) -> jsonwebtoken::errors::Result<String> {
         let iat = now.as_second();
         let exp = iat + TOKEN_LIFETIME.as_secs() as i64;
         let (iss, aud) = (ISSUER.to_owned(), AUDIENCE.to_owned());
@@ -109,8 +116,12 @@ fn validation() -> Validation {
 fn read_or_create(path: &Path) -> io::Result<Vec<u8>> {
     match fs::read(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => create(path),
-        Ok(key) if key.len() == PKCS8_HEAD.len() + SEED_LENGTH && key.starts_with(&PKCS8_HEAD) => Ok(key),
-        Ok(_) => Err(io::Error::new(io::ErrorKind::InvalidData, "it is not an Ed25519 key in PKCS #8")),
+        Ok(key) if key.len() == PKCS8_HEAD.len() + SEED_LENGTH && key.starts_with(&PKCS8_HEAD) => {
+            Ok(key)
+        }
+        Ok(_) => {
+            Err(io::Error::new(io::ErrorKind::InvalidData, "it is not an Ed25519 key in PKCS #8"))
+        }
         Err(error) => Err(error),
     }
 }
@@ -149,9 +160,15 @@ mod tests {
     fn a_token_names_its_key_and_who_made_it_for_whom() {
         let (_directory, signer) = signer();
         let token = signer.sign("admin", Timestamp::now()).unwrap();
-        assert_eq!(jsonwebtoken::decode_header(&token).unwrap().kid, signer.published.common.key_id);
+        assert_eq!(
+            jsonwebtoken::decode_header(&token).unwrap().kid,
+            signer.published.common.key_id
+        );
         let claims = signer.check(&token).unwrap();
-        assert_eq!((claims.sub.as_str(), claims.iss.as_str(), claims.aud.as_str()), ("admin", ISSUER, AUDIENCE));
+        assert_eq!(
+            (claims.sub.as_str(), claims.iss.as_str(), claims.aud.as_str()),
+            ("admin", ISSUER, AUDIENCE)
+        );
         assert_eq!((claims.nbf, claims.exp), (claims.iat, claims.iat + 3600));
     }
 
@@ -159,9 +176,19 @@ mod tests {
     fn a_token_is_good_from_its_beginning_to_its_end() {
         let (_directory, signer) = signer();
         let (now, hour) = (Timestamp::now(), TOKEN_LIFETIME);
-        assert!(signer.check(&signer.sign("admin", now - hour - Duration::from_secs(5)).unwrap()).is_none());
-        assert!(signer.check(&signer.sign("admin", now - hour + Duration::from_secs(60)).unwrap()).is_some());
-        assert!(signer.check(&signer.sign("admin", now + Duration::from_secs(60)).unwrap()).is_none());
+        assert!(
+            signer
+                .check(&signer.sign("admin", now - hour - Duration::from_secs(5)).unwrap())
+                .is_none()
+        );
+        assert!(
+            signer
+                .check(&signer.sign("admin", now - hour + Duration::from_secs(60)).unwrap())
+                .is_some()
+        );
+        assert!(
+            signer.check(&signer.sign("admin", now + Duration::from_secs(60)).unwrap()).is_none()
+        );
     }
 
     #[test]
@@ -173,7 +200,8 @@ mod tests {
     #[test]
     fn the_key_is_kept_for_its_owner_only_and_read_again() {
         let (directory, signer) = signer();
-        let mode = fs::metadata(directory.path().join("signing-key.der")).unwrap().permissions().mode();
+        let mode =
+            fs::metadata(directory.path().join("signing-key.der")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         let again = Signer::open(directory.path()).unwrap();
         assert_eq!(again.published, signer.published);

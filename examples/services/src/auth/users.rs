@@ -64,7 +64,9 @@ impl Users {
 
     async fn stored_hash(&self, username: String) -> Result<Option<String>, Unavailable> {
         let query = "SELECT password_hash FROM users WHERE username = ?1";
-        self.database.run(move |c| c.query_row(query, [username], |row| row.get(0)).optional()).await
+        self.database
+            .run(move |c| c.query_row(query, [username], |row| row.get(0)).optional())
+            .await
     }
 }
 
@@ -77,7 +79,8 @@ fn prepare(connection: &Connection) -> rusqlite::Result<()> {
         return Ok(());
     }
     for (username, password) in FIRST_USERS {
-        let hash = hash(password).map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
+        let hash = hash(password)
+            .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
         connection.execute("INSERT OR IGNORE INTO users VALUES (?1, ?2)", [username, &hash])?;
     }
     Ok(())
@@ -89,7 +92,9 @@ fn hash(password: &str) -> Result<String, argon2::password_hash::Error> {
 
 fn matches(stored: Option<&str>, password: &str) -> bool {
     static NOBODY: OnceLock<String> = OnceLock::new();
-    let against = stored.unwrap_or_else(|| NOBODY.get_or_init(|| hash("nobody has this password").unwrap_or_default()));
+    let against = stored.unwrap_or_else(|| {
+        NOBODY.get_or_init(|| hash("nobody has this password").unwrap_or_default())
+    });
     let Ok(hash) = PasswordHash::new(against) else { return false };
     Argon2::default().verify_password(password.as_bytes(), &hash).is_ok() && stored.is_some()
 }

@@ -135,12 +135,15 @@ impl Database {
 
     /// `up` or `down`, as a health answer says it.
     pub async fn health(&self) -> &'static str {
-        let asked = self.run(|connection| connection.query_row("SELECT count(*) FROM sqlite_master", [], |_| Ok(())));
+        let asked = self.run(|connection| {
+            connection.query_row("SELECT count(*) FROM sqlite_master", [], |_| Ok(()))
+        });
         if asked.await.is_ok() { "up" } else { "down" }
     }
 
     async fn permit(&self) -> Result<OwnedSemaphorePermit, Unavailable> {
-        let permit = timeout(self.0.limits.connection_wait, self.0.permits.clone().acquire_owned()).await;
+        let permit =
+            timeout(self.0.limits.connection_wait, self.0.permits.clone().acquire_owned()).await;
         // The semaphore is never closed, so an inner error can't happen; it would mean the same to the caller.
         permit.ok().and_then(Result::ok).ok_or_else(|| {
             warn!(file = %self.0.file.display(), "Connection pool exhausted");
@@ -150,7 +153,10 @@ impl Database {
 }
 
 impl Inner {
-    fn work<T>(&self, work: impl FnOnce(&mut Connection) -> rusqlite::Result<T>) -> Result<T, Unavailable> {
+    fn work<T>(
+        &self,
+        work: impl FnOnce(&mut Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, Unavailable> {
         let outcome = self.connection().and_then(|mut pooled| {
             let value = work(&mut pooled.connection)?;
             lock(&self.idle).push(pooled);
@@ -269,7 +275,11 @@ mod tests {
     }
 
     async fn count(database: &Database) -> Result<i64, Unavailable> {
-        database.run(|connection| connection.query_row("SELECT count(*) FROM notes", [], |row| row.get(0))).await
+        database
+            .run(|connection| {
+                connection.query_row("SELECT count(*) FROM notes", [], |row| row.get(0))
+            })
+            .await
     }
 
     /// Tries until the guard's rest is over.
@@ -333,8 +343,11 @@ mod tests {
     #[tokio::test]
     async fn an_exhausted_pool_refuses_after_its_wait_and_works_again_later() {
         let directory = TempDir::new().unwrap();
-        let limits =
-            Limits { connections_max: 1, connection_wait: Duration::from_millis(10), ..Limits::default() };
+        let limits = Limits {
+            connections_max: 1,
+            connection_wait: Duration::from_millis(10),
+            ..Limits::default()
+        };
         let database = notes(&directory, limits);
         let (enter, entered) = tokio::sync::oneshot::channel();
         let (release, released) = std::sync::mpsc::channel::<()>();

@@ -107,7 +107,8 @@ impl<S: Sink> Worker<S> {
 
     /// Tries until the sink has the batch, or, once the service ends, one last time.
     async fn store(&mut self, batch: Vec<Queued>, ending: &mut Ending) {
-        let (events, mut waiting): (Vec<_>, Vec<_>) = batch.into_iter().map(|q| (q.event, q.stored)).unzip();
+        let (events, mut waiting): (Vec<_>, Vec<_>) =
+            batch.into_iter().map(|q| (q.event, q.stored)).unzip();
         let mut pause = PAUSE_FIRST;
         loop {
             let last_try = ending.has_begun();

@@ -37,7 +37,12 @@ pub(super) enum Entry {
 impl Default for Ledger {
     fn default() -> Self {
         let counts = Counts { queued: 0, successful: 0, sink_available: true };
-        Ledger { counts, waiting: HashMap::new(), stored: HashMap::new(), oldest_first: VecDeque::new() }
+        Ledger {
+            counts,
+            waiting: HashMap::new(),
+            stored: HashMap::new(),
+            oldest_first: VecDeque::new(),
+        }
     }
 }
 

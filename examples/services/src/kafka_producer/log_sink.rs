@@ -25,7 +25,8 @@ pub(super) struct LogSink {
 impl LogSink {
     /// Opens or creates the log and reads from it what was stored so far.
     pub(super) fn open(path: PathBuf) -> io::Result<(Self, Ledger)> {
-        let explain = |error| io::Error::other(format!("can't open the log {}: {error}", path.display()));
+        let explain =
+            |error| io::Error::other(format!("can't open the log {}: {error}", path.display()));
         let mut ledger = Ledger::default();
         let open = OpenLog::open(&path, |key, id| ledger.remember(key, id)).map_err(explain)?;
         let log = Log { path, open: Some(open), cut_to: None };
@@ -189,7 +190,11 @@ mod tests {
             let open = log.open.take().unwrap();
             log.cut_to = Some((open.identity, open.length));
         }
-        fs::write(&path, [&before[..], b"{\"id\":\"00000000-0000-0000-0000-000000000000\"}\n"].concat()).unwrap();
+        fs::write(
+            &path,
+            [&before[..], b"{\"id\":\"00000000-0000-0000-0000-000000000000\"}\n"].concat(),
+        )
+        .unwrap();
         sink.append(&[event("b")]).await.unwrap();
         let text = fs::read_to_string(&path).unwrap();
         assert_eq!(text.lines().count(), 2);

@@ -59,7 +59,10 @@ async fn accept(
         Err(rejection) => return bad_json(&rejection),
     };
     let Ok(key) = idempotency_key(&headers) else {
-        return refusal(StatusCode::BAD_REQUEST, "Idempotency-Key must be one line of at most 255 visible characters");
+        return refusal(
+            StatusCode::BAD_REQUEST,
+            "Idempotency-Key must be one line of at most 255 visible characters",
+        );
     };
     let event = Event {
         id: Uuid::now_v7(),
@@ -70,7 +73,9 @@ async fn accept(
     };
     match delivery.accept(event).await {
         Ok((id, Progress::Stored)) => Json(json!({ "status": "sent", "id": id })).into_response(),
-        Ok((id, Progress::Waiting)) => Json(json!({ "status": "queued", "id": id })).into_response(),
+        Ok((id, Progress::Waiting)) => {
+            Json(json!({ "status": "queued", "id": id })).into_response()
+        }
         Err(delivery::QueueFull) => busy("Too many events are waiting", Duration::from_secs(1)),
     }
 }
@@ -84,7 +89,8 @@ async fn stats(State(delivery): State<Delivery>, headers: HeaderMap) -> Json<Val
 
 async fn health(State(delivery): State<Delivery>) -> Json<Value> {
     let counts = delivery.counts();
-    let (status, sink) = if counts.sink_available { ("healthy", "up") } else { ("degraded", "down") };
+    let (status, sink) =
+        if counts.sink_available { ("healthy", "up") } else { ("degraded", "down") };
     Json(json!({ "status": status, "dependencies": { "sink": sink }, "queued": counts.queued }))
 }
 
@@ -184,7 +190,10 @@ mod tests {
             assert_eq!((status, &body["status"]), (200, &json!("queued")));
         }
         let (_, health) = send(&router, get("/health")).await;
-        assert_eq!(health, json!({ "status": "degraded", "dependencies": { "sink": "down" }, "queued": 2 }));
+        assert_eq!(
+            health,
+            json!({ "status": "degraded", "dependencies": { "sink": "down" }, "queued": 2 })
+        );
         fs::rename(directory.path().join("away"), &data).unwrap();
         assert_eq!(stats_when(&router, 2).await["queued"], 0);
         assert_eq!(lines(&data), 2);

@@ -107,7 +107,9 @@ impl Sender {
         let was_delivering = self.delivering.swap(sent.is_ok(), Ordering::Relaxed);
         match sent {
             Ok(()) if !was_delivering => info!("events are delivered again"),
-            Err(reason) if was_delivering => warn!(?reason, "an event could not be delivered; it is kept and sent later"),
+            Err(reason) if was_delivering => {
+                warn!(?reason, "an event could not be delivered; it is kept and sent later");
+            }
             _ => {}
         }
     }
@@ -137,7 +139,8 @@ impl GatewayClient {
     /// A client of the gateway at `url`; refuses an address that could never work.
     pub(super) fn new(url: &str) -> Result<Self, OpenError> {
         let events = format!("{}/kafka/events", url.trim_end_matches('/'));
-        let events: Uri = events.parse().map_err(|error| format!("GATEWAY_URL is {url:?}: {error}"))?;
+        let events: Uri =
+            events.parse().map_err(|error| format!("GATEWAY_URL is {url:?}: {error}"))?;
         if events.scheme_str() != Some("http") || events.host().is_none() {
             return Err(format!("GATEWAY_URL is {url:?}, which is not http://HOST:PORT").into());
         }
@@ -149,7 +152,8 @@ impl GatewayClient {
     }
 
     async fn post(&self, event: &Unsent) -> Result<(), NotSent> {
-        let response = self.client.request(self.request(event)).await.map_err(|_| NotSent::Unreachable)?;
+        let response =
+            self.client.request(self.request(event)).await.map_err(|_| NotSent::Unreachable)?;
         match response.status() {
             StatusCode::ACCEPTED => Ok(()),
             StatusCode::OK => {
@@ -169,6 +173,8 @@ impl GatewayClient {
         if let Some(traceparent) = &event.traceparent {
             request = request.header("traceparent", traceparent);
         }
-        request.body(Full::from(event.body.clone())).expect("the id and the traceparent were checked when they came in")
+        request
+            .body(Full::from(event.body.clone()))
+            .expect("the id and the traceparent were checked when they came in")
     }
 }

@@ -60,7 +60,10 @@ mod tests {
     #[test]
     fn a_reading_lies_within_its_range() {
         let kind = Kind::named("temperature").unwrap();
-        assert_eq!((kind.read(0.0).value, kind.read(0.5).value, kind.read(1.0).value), (15.0, 22.5, 30.0));
+        assert_eq!(
+            (kind.read(0.0).value, kind.read(0.5).value, kind.read(1.0).value),
+            (15.0, 22.5, 30.0)
+        );
     }
 
     #[test]

@@ -20,6 +20,7 @@ const PAUSE_FIRST: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 
 /// How long a measurement takes and how many may wait.
+#[derive(Clone, Copy)]
 pub(super) struct Pace {
     pub(super) measuring_max: Duration,
     pub(super) waiting_max: usize,
@@ -38,7 +39,12 @@ pub(super) struct Measuring {
 
 impl Measuring {
     /// Starts the workers; `stored` is notified of each stored result.
-    pub(super) fn start(tests: TestsTable, stored: Arc<Notify>, pace: Pace, background: &mut Background) -> Self {
+    pub(super) fn start(
+        tests: TestsTable,
+        stored: Arc<Notify>,
+        pace: Pace,
+        background: &mut Background,
+    ) -> Self {
         let (queue, jobs) = mpsc::channel(pace.waiting_max);
         let worker = Worker {
             tests: tests.clone(),
@@ -107,7 +113,12 @@ impl Worker {
 }
 
 /// Queues what an earlier process accepted and never measured, as soon as the database can tell.
-async fn take_up_earlier(tests: TestsTable, queue: mpsc::Sender<Job>, count_max: usize, mut ending: Ending) {
+async fn take_up_earlier(
+    tests: TestsTable,
+    queue: mpsc::Sender<Job>,
+    count_max: usize,
+    mut ending: Ending,
+) {
     let jobs = loop {
         match tests.unmeasured(count_max).await {
             Ok(jobs) => break jobs,

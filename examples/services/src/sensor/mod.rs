@@ -57,7 +57,11 @@ fn router(sensor: Sensor) -> Router {
         .with_state(Arc::new(sensor))
 }
 
-async fn begin(State(sensor): State<Arc<Sensor>>, Path(kind): Path<String>, headers: HeaderMap) -> Response {
+async fn begin(
+    State(sensor): State<Arc<Sensor>>,
+    Path(kind): Path<String>,
+    headers: HeaderMap,
+) -> Response {
     let Some(kind) = Kind::named(&kind) else {
         let known: Vec<_> = Kind::names().collect();
         let body = json!({ "error": "Unknown sensor type", "known": known });
@@ -105,7 +109,9 @@ async fn health(State(sensor): State<Arc<Sensor>>) -> Json<Value> {
     let status = if (database, events) == ("up", "up") { "healthy" } else { "degraded" };
     let dependencies = json!({ "database": database, "events": events });
     let waiting = sensor.measuring.waiting();
-    Json(json!({ "status": status, "dependencies": dependencies, "events_unsent": unsent, "tests_waiting": waiting }))
+    Json(
+        json!({ "status": status, "dependencies": dependencies, "events_unsent": unsent, "tests_waiting": waiting }),
+    )
 }
 
 fn header(headers: &HeaderMap, name: &str) -> Option<String> {

@@ -17,13 +17,15 @@ const TRACEPARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-
 
 /// A gateway that answers as told, then `sent`; what it hears comes out of the channel.
 async fn gateway(answers: &[(u16, &str)]) -> (String, mpsc::UnboundedReceiver<(HeaderMap, Value)>) {
-    let answers: VecDeque<_> = answers.iter().map(|(status, word)| (*status, (*word).to_owned())).collect();
+    let answers: VecDeque<_> =
+        answers.iter().map(|(status, word)| (*status, (*word).to_owned())).collect();
     let (answers, (say, heard)) = (Arc::new(Mutex::new(answers)), mpsc::unbounded_channel());
     let router = Router::new().route(
         "/kafka/events",
         post_route(move |headers: HeaderMap, body: Bytes| async move {
             say.send((headers, serde_json::from_slice(&body).unwrap())).unwrap();
-            let (status, word) = answers.lock().unwrap().pop_front().unwrap_or((200, "sent".to_owned()));
+            let (status, word) =
+                answers.lock().unwrap().pop_front().unwrap_or((200, "sent".to_owned()));
             (StatusCode::from_u16(status).unwrap(), Json(json!({ "status": word, "id": "1" })))
         }),
     );
@@ -77,7 +79,8 @@ async fn a_test_is_processing_at_once_and_completed_later() {
     let (url, _heard) = gateway(&[]).await;
     let service = service(&directory, &url, AT_ONCE);
     let id = begin_test(&service.router).await;
-    let test = when(&service.router, &format!("/test/{id}"), |test| test["status"] == "completed").await;
+    let test =
+        when(&service.router, &format!("/test/{id}"), |test| test["status"] == "completed").await;
     assert_eq!((&test["sensor"], &test["result"]["unit"]), (&json!("temperature"), &json!("°C")));
 }
 
@@ -85,10 +88,15 @@ async fn a_test_is_processing_at_once_and_completed_later() {
 async fn the_plain_answer_has_two_members_and_a_degraded_one_says_so() {
     let directory = TempDir::new().unwrap();
     let service = service(&directory, &nowhere().await, NEVER);
-    let (_, plain) = send(&service.router, with(post("/test/light", &json!(null)), "x-auth-mode", "service")).await;
+    let (_, plain) =
+        send(&service.router, with(post("/test/light", &json!(null)), "x-auth-mode", "service"))
+            .await;
     assert_eq!(plain.as_object().unwrap().len(), 2);
-    let (_, degraded) =
-        send(&service.router, with(post("/test/light", &json!(null)), "x-auth-mode", "jwt-fallback")).await;
+    let (_, degraded) = send(
+        &service.router,
+        with(post("/test/light", &json!(null)), "x-auth-mode", "jwt-fallback"),
+    )
+    .await;
     assert_eq!(degraded["auth_mode"], "jwt-fallback");
 }
 
@@ -129,7 +137,10 @@ async fn a_result_is_told_through_the_gateway_with_its_key_and_trace() {
     let id = begin_test(&service.router).await;
     let (headers, event) = timeout(Duration::from_secs(20), heard.recv()).await.unwrap().unwrap();
     assert_eq!(event["test_id"], id.as_str());
-    assert_eq!((&headers["idempotency-key"], &headers["traceparent"]), (&id.as_str().parse().unwrap(), &TRACEPARENT.parse().unwrap()));
+    assert_eq!(
+        (&headers["idempotency-key"], &headers["traceparent"]),
+        (&id.as_str().parse().unwrap(), &TRACEPARENT.parse().unwrap())
+    );
     when(&service.router, "/health", |health| health["events_unsent"] == 0).await;
 }
 
@@ -153,7 +164,8 @@ async fn without_a_gateway_events_are_kept_over_a_restart() {
     let directory = TempDir::new().unwrap();
     let first = service(&directory, &nowhere().await, AT_ONCE);
     begin_test(&first.router).await;
-    let health = when(&first.router, "/health", |health| health["dependencies"]["events"] == "down").await;
+    let health =
+        when(&first.router, "/health", |health| health["dependencies"]["events"] == "down").await;
     assert_eq!((&health["status"], &health["events_unsent"]), (&json!("degraded"), &json!(1)));
     drop(first.router);
     first.background.end().await;

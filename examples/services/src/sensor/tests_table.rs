@@ -67,15 +67,21 @@ impl TestsTable {
 
     /// Stores a test and, in the same uninterrupted step, gives it its place among those to be measured: a caller that
     /// goes away can't leave a test that nobody measures.
-    pub(super) async fn insert(&self, test: NewTest, place: OwnedPermit<Job>) -> Result<(), Unavailable> {
+    pub(super) async fn insert(
+        &self,
+        test: NewTest,
+        place: OwnedPermit<Job>,
+    ) -> Result<(), Unavailable> {
         let insert = "INSERT INTO tests (id, sensor, subject, auth_mode, traceparent, created_at)
                       VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
         self.0
             .run(move |connection| {
                 let now = Timestamp::now().to_string();
                 let (id, sensor) = (test.id.to_string(), test.kind.name);
-                connection
-                    .execute(insert, params![id, sensor, test.subject, test.auth_mode, test.traceparent, now])?;
+                connection.execute(
+                    insert,
+                    params![id, sensor, test.subject, test.auth_mode, test.traceparent, now],
+                )?;
                 place.send(Job { id: test.id, kind: test.kind });
                 Ok(())
             })
@@ -84,15 +90,21 @@ impl TestsTable {
 
     pub(super) async fn find(&self, id: Uuid) -> Result<Option<Test>, Unavailable> {
         let query = "SELECT id, sensor, result, subject, auth_mode, created_at, completed_at FROM tests WHERE id = ?1";
-        self.0.run(move |connection| connection.query_row(query, [id.to_string()], read_test).optional()).await
+        self.0
+            .run(move |connection| {
+                connection.query_row(query, [id.to_string()], read_test).optional()
+            })
+            .await
     }
 
     /// The oldest tests that were accepted and never measured.
     pub(super) async fn unmeasured(&self, count_max: usize) -> Result<Vec<Job>, Unavailable> {
-        let query = "SELECT id, sensor FROM tests WHERE result IS NULL ORDER BY created_at LIMIT ?1";
+        let query =
+            "SELECT id, sensor FROM tests WHERE result IS NULL ORDER BY created_at LIMIT ?1";
         let rows = self.0.run(move |connection| {
             let mut statement = connection.prepare(query)?;
-            let rows = statement.query_map([count_max as i64], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            let rows =
+                statement.query_map([count_max as i64], |row| Ok((row.get(0)?, row.get(1)?)))?;
             rows.collect::<rusqlite::Result<Vec<(String, String)>>>()
         });
         let job = |(id, sensor): (String, String)| {
@@ -143,7 +155,9 @@ impl TestsTable {
     }
 
     pub(super) async fn note_sent(&self, test_id: String) -> Result<(), Unavailable> {
-        self.0.run(move |c| c.execute("DELETE FROM unsent WHERE test_id = ?1", [test_id]).map(drop)).await
+        self.0
+            .run(move |c| c.execute("DELETE FROM unsent WHERE test_id = ?1", [test_id]).map(drop))
+            .await
     }
 
     pub(super) async fn note_send_failure(&self, test_id: String) -> Result<(), Unavailable> {
@@ -152,7 +166,11 @@ impl TestsTable {
     }
 
     pub(super) async fn unsent_count(&self) -> Result<u32, Unavailable> {
-        self.0.run(|connection| connection.query_row("SELECT count(*) FROM unsent", [], |row| row.get(0))).await
+        self.0
+            .run(|connection| {
+                connection.query_row("SELECT count(*) FROM unsent", [], |row| row.get(0))
+            })
+            .await
     }
 
     pub(super) async fn health(&self) -> &'static str {
