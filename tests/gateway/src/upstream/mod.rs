@@ -5,7 +5,7 @@ mod script;
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 
 pub use self::script::{Gate, Script};
 use crate::deadline::{PATIENCE, within};
+use crate::ports::{listener, stop_listening};
 use crate::wire::Head;
 
 /// How much of one body is kept; the rest is only counted.
@@ -38,8 +39,7 @@ impl Upstream {
 
     /// Asks `choose` at the head of each request what to play.
     pub fn scripted(choose: impl Fn(&Recorded) -> Script + Send + 'static) -> Self {
-        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-            .expect("the loopback address is always there");
+        let listener = listener();
         let address = listener.local_addr().expect("it is bound");
         let (sender, seen) = watch::channel(Seen::default());
         let stage = Arc::new(Stage {
@@ -300,7 +300,12 @@ async fn keep_the_door(
                 match door {
                     Door::Open if listener.is_none() => listener = Some(reopened(address).await),
                     Door::Open => {}
-                    Door::Closed => { listener = None; connections.shutdown().await; }
+                    Door::Closed => {
+                        if let Some(listener) = listener.take() {
+                            stop_listening(&listener);
+                        }
+                        connections.shutdown().await;
+                    }
                     Door::Gone => return,
                 }
             }
