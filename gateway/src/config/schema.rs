@@ -68,8 +68,13 @@ impl<'c> Comparison<'c, '_> {
         for key in keys {
             let Some(value) = table.get_mut(key.as_str()) else { continue };
             let inner = property(schema, &key);
-            if !self.value(value, inner, &key, &name.below(&key)) {
-                table.remove(key.as_str());
+            if self.value(value, inner, &key, &name.below(&key)) {
+                continue;
+            }
+            match schema.get("properties") {
+                Some(_) => drop(table.remove(key.as_str())),
+                // A faulty feature is still a feature: what refers to it is not a second fault.
+                None => *value.get_mut() = DeValue::Table(DeTable::new()),
             }
         }
     }
@@ -172,7 +177,7 @@ impl<'c> Comparison<'c, '_> {
         }
         let quoted: Vec<_> = words.iter().map(|word| format!("\"{word}\"")).collect();
         let taken = listed(&quoted, "or");
-        let wrong = Wrong::from(format!("`{key}` can't be \"{text}\", only {taken}"));
+        let wrong = Wrong::from(format!("`{key}` takes {taken}, not \"{text}\""));
         self.faults.report(offset, wrong.or(nearest(text, words)));
         false
     }
@@ -234,7 +239,7 @@ impl Table {
 impl std::fmt::Display for Table {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match (self.path.as_str(), self.repeats) {
-            ("", _) => f.write_str("the top level"),
+            ("", _) => f.write_str("the file"),
             (path, true) => write!(f, "[[{path}]]"),
             (path, false) => write!(f, "[{path}]"),
         }

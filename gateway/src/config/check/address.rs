@@ -49,7 +49,8 @@ pub(super) fn cidr(text: &str) -> Result<Cidr, Wrong> {
     }
     let first = first_of(address, bits - prefix);
     if first != address {
-        let wrong = Wrong::from(format!("\"{text}\" is not the start of a block of /{prefix}"));
+        let wrong =
+            Wrong::from(format!("\"{text}\" is an address within its block, not the block"));
         return Err(wrong.or(Some(format!("{first}/{prefix}"))));
     }
     Ok(Cidr { address, prefix })
