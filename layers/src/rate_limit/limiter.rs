@@ -92,6 +92,11 @@ impl<K: Hash + Eq + Clone> Limiter<K> {
         &self.0.name
     }
 
+    /// How many keys are remembered.
+    pub fn keys(&self) -> usize {
+        self.0.buckets.load().len()
+    }
+
     /// Takes one call from the key's bucket.
     ///
     /// # Errors
@@ -135,7 +140,6 @@ impl<K: Hash + Eq + Clone> Clone for Limiter<K> {
 
 impl<K: Hash + Eq + Clone> fmt::Debug for Limiter<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let keys = self.0.buckets.load().len();
-        f.debug_struct("Limiter").field("name", &self.0.name).field("keys", &keys).finish()
+        f.debug_struct("Limiter").field("name", &self.0.name).field("keys", &self.keys()).finish()
     }
 }
