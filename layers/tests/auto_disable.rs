@@ -35,13 +35,13 @@ fn counts(meter: &Meter) -> (u64, u64) {
 }
 
 /// Sends one request through a fresh `layer()`, as axum does, to a service that answers with this.
-async fn send(meters: &[Meter], response: Response<Script>) {
+async fn send<'m>(meters: impl IntoIterator<Item = &'m Meter>, response: Response<Script>) {
     let mut script = Some(response);
     let service = service_fn(move |_: Request<()>| {
         let answer = script.take().unwrap();
         async move { Ok::<_, Infallible>(answer) }
     });
-    let layer = AutoDisableLayer::new(meters.iter().cloned());
+    let layer = AutoDisableLayer::new(meters.into_iter().cloned());
     let mut response = layer.layer(service).oneshot(request()).await.unwrap();
     let _ = read(response.body_mut()).await;
 }
@@ -64,9 +64,9 @@ fn owning_up(features: &'static str) -> Response<Script> {
 #[tokio::test(start_paused = true)]
 async fn enough_errors_trip_it_and_it_tells_once() {
     let (meter, told) = meter("orders");
-    send(&[meter.clone()], well()).await;
+    send([&meter], well()).await;
     for _ in 0..5 {
-        send(&[meter.clone()], broken()).await;
+        send([&meter], broken()).await;
     }
     let window = Duration::from_secs(300);
     let trip = Trip { feature: "orders".into(), errors: 3, calls: 4, window };
@@ -79,7 +79,7 @@ async fn simulated_errors_count_just_as_real_ones_do() {
     let (meter, told) = meter("orders");
     meter.record_error("simulated");
     meter.record_error("simulated");
-    send(&[meter.clone()], broken()).await;
+    send([&meter], broken()).await;
     assert_eq!(told.try_iter().count(), 1);
     let snapshot = meter.snapshot();
     assert!(snapshot.tripped && snapshot.since.is_some());
@@ -90,7 +90,7 @@ async fn simulated_errors_count_just_as_real_ones_do() {
 async fn errors_spread_over_more_than_the_window_do_not_trip_it() {
     let (meter, told) = meter("orders");
     for _ in 0..10 {
-        send(&[meter.clone()], broken()).await;
+        send([&meter], broken()).await;
         advance(150).await;
     }
     assert_eq!((told.try_iter().count(), meter.snapshot().tripped), (0, false));
@@ -131,17 +131,17 @@ async fn one_call_is_one_error_however_often_it_is_told() {
     let mut response = owning_up("payments,payments");
     response.headers_mut().append(FEATURE_ERRORS, "payments".parse().unwrap());
     *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
-    send(&[payments.clone()], response).await;
+    send([&payments], response).await;
     assert_eq!(counts(&payments), (1, 1));
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_client_s_faults_and_our_refusals_are_no_errors() {
     let (meter, _told) = meter("orders");
-    send(&[meter.clone()], answer(StatusCode::NOT_FOUND, Script::default())).await;
+    send([&meter], answer(StatusCode::NOT_FOUND, Script::default())).await;
     let mut refusal = answer(StatusCode::SERVICE_UNAVAILABLE, Script::default());
     refusal.extensions_mut().insert(Rejected::Overloaded { limit: "orders".into() });
-    send(&[meter.clone()], refusal).await;
+    send([&meter], refusal).await;
     assert_eq!(counts(&meter), (0, 1));
 }
 
@@ -150,7 +150,7 @@ async fn a_time_out_of_ours_is_an_error_of_the_upstream() {
     let (meter, _told) = meter("orders");
     let mut refusal = answer(StatusCode::GATEWAY_TIMEOUT, Script::default());
     refusal.extensions_mut().insert(Rejected::TimedOut { after: Duration::from_secs(1) });
-    send(&[meter.clone()], refusal).await;
+    send([&meter], refusal).await;
     assert_eq!(counts(&meter), (1, 1));
 }
 
@@ -158,7 +158,7 @@ async fn a_time_out_of_ours_is_an_error_of_the_upstream() {
 async fn a_body_that_breaks_is_an_error() {
     let (meter, _told) = meter("orders");
     let body = Script::frames(["half"]).then_breaks();
-    send(&[meter.clone()], answer(StatusCode::OK, body)).await;
+    send([&meter], answer(StatusCode::OK, body)).await;
     assert_eq!(counts(&meter), (1, 1));
 }
 
@@ -186,7 +186,7 @@ async fn an_error_of_the_service_passes_unchanged_and_counts() {
 
 #[tokio::test(start_paused = true)]
 async fn without_meters_calls_go_straight_through() {
-    send(&[], owning_up("orders")).await;
+    send([], owning_up("orders")).await;
 }
 
 #[tokio::test(start_paused = true)]
