@@ -2,6 +2,8 @@
 //! files with the exact words that each is answered with. A new key is covered here as soon as it is in the types; a new
 //! fault gets a file in `config/broken`.
 
+#![expect(clippy::unwrap_used, reason = "a helper of a test fails like the test itself")]
+
 mod broken;
 mod environment;
 mod reference;

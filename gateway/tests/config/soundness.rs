@@ -96,6 +96,17 @@ fn one_misspelt_table_is_one_fault() {
 }
 
 #[test]
+fn a_misspelt_key_is_not_blamed_for_its_value_too() {
+    let text =
+        format!("{ROUTES}[[routes]]\nname = 'r'\npath = '/r'\nupstream = 'a'\nhosts = ['a']\n");
+
+    assert_eq!(
+        faults(&text),
+        "config/test.toml:15:1: unknown key `hosts` in [[routes]]; did you mean `host`?\n"
+    );
+}
+
+#[test]
 fn ten_thousand_routes_are_checked_in_moments() {
     let mut text = ROUTES.to_owned();
     for at in 0..10_000 {
