@@ -282,6 +282,18 @@ fn a_stop_between_the_two_renames_of_a_save_loses_nothing_and_is_no_damage() {
 }
 
 #[test]
+fn a_new_generation_that_was_still_being_written_is_not_looked_at() {
+    let directory = written(3);
+    let new = directory.path().join("switchboard.new.json");
+    fs::write(&new, &fs::read(directory.path().join(PRESENT)).unwrap()[..40]).unwrap();
+    let (loaded, notices) = load(&directory);
+    assert_eq!((loaded.unwrap(), notices), (Some(saved(3)), vec![]));
+    open(&directory).save(&saved(4)).unwrap();
+    assert_eq!(load(&directory).0.unwrap(), Some(saved(4)));
+    assert!(!new.exists());
+}
+
+#[test]
 fn a_snapshot_from_a_backup_is_brought_up_to_date_from_the_audit() {
     let directory = written(2);
     let backup = fs::read(directory.path().join(PRESENT)).unwrap();
@@ -411,8 +423,10 @@ fn a_line_taken_out_or_moved_breaks_the_chain() {
 fn a_long_audit_is_read_from_its_end() {
     let directory = tempdir().unwrap();
     let mut store = open(&directory);
-    let long =
-        |n: u64| AuditEntry { reason: "x".repeat(if n % 3 == 0 { 40_000 } else { 10 }), ..flip(n) };
+    let long = |n: u64| AuditEntry {
+        reason: "x".repeat(if n.is_multiple_of(3) { 40_000 } else { 10 }),
+        ..flip(n)
+    };
     for n in 1..=30 {
         store.append_audit(&long(n)).unwrap();
     }
