@@ -47,9 +47,10 @@ impl Process {
                 command.env_remove(key);
             }
         }
+        // The pipe to its standard input breaks when this test process dies in whatever way; who listens for that ends too.
         command
             .env("NO_COLOR", "1")
-            .stdin(Stdio::null())
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         let mut child =
