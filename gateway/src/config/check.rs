@@ -8,6 +8,7 @@ mod address;
 mod authentication;
 mod breakers;
 mod catalogue;
+mod claims;
 mod listeners;
 mod name;
 mod outputs;

@@ -141,6 +141,31 @@ proptest! {
     }
 
     #[test]
+    fn the_paths_of_sound_routes_go_into_one_tree(
+        routes in prop::collection::vec(
+            (
+                prop::collection::vec(prop::sample::select(vec!["a", "b", "{x}", "{y}"]), 0..3),
+                prop::sample::select(vec!["", "/{*}", "/{*all}", "/a", "/"]),
+                prop::sample::select(vec!["", "methods = ['GET']", "methods = ['PUT']"]),
+            ),
+            1..6,
+        )
+    ) {
+        let mut text = ROUTES.to_owned();
+        for (at, (segments, end, methods)) in routes.iter().enumerate() {
+            let start: String = segments.iter().map(|segment| format!("/{segment}")).collect();
+            let path = if start.is_empty() && end.is_empty() { "/" } else { &format!("{start}{end}") };
+            write!(text, "[[routes]]\nname = 'r{at}'\npath = '{path}'\n{methods}\nupstream = 'a'\n").unwrap();
+        }
+        let Ok(config) = parse_named("any.toml", &text) else { return Ok(()) };
+        let paths: std::collections::HashSet<_> = config.routes.iter().map(|route| &route.path.0).collect();
+        let mut tree = matchit::Router::new();
+        for path in paths {
+            prop_assert!(tree.insert(path.as_str(), ()).is_ok(), "{path} in {text}");
+        }
+    }
+
+    #[test]
     fn no_value_is_a_panic(
         key in prop::sample::select(vec![
             "name", "methods", "host", "path", "upstream", "rewrite", "rejects", "breaker", "rate_limit",

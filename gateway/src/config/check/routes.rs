@@ -1,7 +1,5 @@
-//! Routes: everything a route refers to, and that no two of them want the same requests.
-//!
-//! One order holds where patterns overlap: a written segment comes before a parameter, a parameter before a rest; a host before
-//! any host; a method before any method. What has no order is refused here: the same methods on the same host and shape.
+//! Routes: everything a route refers to, its names resolved and its times compared. Which requests it takes from others is
+//! for `claims`.
 
 use std::collections::BTreeMap;
 
@@ -9,17 +7,15 @@ use http::Method;
 
 use super::breakers::{Owners, Wanted};
 use super::catalogue::transposed;
+use super::claims::{Claim, Claims};
 use super::pattern::{self, Pattern};
 use super::{Check, Kind, Site, name};
 use crate::config::config::{
-    Breaker, BreakerOf, FeatureIndex, FlagIndex, HostPattern, RateLimit, Route,
+    Breaker, BreakerOf, FeatureIndex, FlagIndex, HostPattern, RateLimit, Rewrite, Route,
     RouteAuthentication, Upstream, UpstreamId,
 };
-use crate::config::fault::{Wrong, listed, nearest};
+use crate::config::fault::{Wrong, nearest};
 use crate::config::file::{self, Authenticate, BreakerChoice};
-
-/// Paths that the gateway answers itself on the clients' listener.
-const OWN_PATHS: [&str; 4] = ["/api/health", "/health", "/livez", "/readyz"];
 
 const METHODS: [&str; 8] = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"];
 
@@ -28,14 +24,7 @@ const METHODS: [&str; 8] = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST",
 struct Taken<'c> {
     /// The line of each name.
     names: BTreeMap<&'c str, usize>,
-    /// Whose methods a host and shape has already.
-    claims: BTreeMap<(String, String), Vec<Claim<'c>>>,
-}
-
-struct Claim<'c> {
-    route: &'c str,
-    line: usize,
-    methods: Vec<Method>,
+    claims: Claims,
 }
 
 impl<'c> Check<'c, '_> {
@@ -73,7 +62,7 @@ impl<'c> Check<'c, '_> {
         let host = transposed(host.map(|host| self.accept(site.key("host"), pattern::host(host))));
         let methods = self.methods(file, site);
         if let (Some(pattern), Some(host), Some(methods)) = (&pattern, &host, &methods) {
-            self.claim(file, site, (host.as_ref(), pattern, methods), taken);
+            self.claim(file, site, (host.as_ref(), pattern, methods), &mut taken.claims);
         }
         let rewrite = self.rewrite(file, site, pattern.as_ref());
         let authentication = self.route_authentication(file, site);
@@ -132,32 +121,20 @@ impl<'c> Check<'c, '_> {
         methods.into_iter().collect()
     }
 
-    /// Takes host, shape and methods for this route, unless another has them.
     fn claim(
         &mut self,
-        file: &'c file::Route,
+        file: &file::Route,
         site: Site<'_>,
-        (host, pattern, methods): (Option<&HostPattern>, &Pattern, &Vec<Method>),
-        taken: &mut Taken<'c>,
+        (host, pattern, methods): (Option<&HostPattern>, &Pattern, &[Method]),
+        claims: &mut Claims,
     ) {
-        let path = &pattern.path.0;
-        if OWN_PATHS.contains(&path.as_str()) {
-            self.report(site.key("path"), format!("`{path}` is answered by the gateway itself"));
-        }
-        let line = self.place(site).line;
-        let host = host.map_or_else(String::new, shown);
-        let claims = taken.claims.entry((host, pattern.shape.clone())).or_default();
-        if let Some(first) = claims.iter().find(|first| share(&first.methods, methods)) {
-            let (of, first_line) = (first.route, first.line);
-            let words: Vec<_> = methods.iter().map(Method::to_string).collect();
-            let words = if words.is_empty() { "any method".into() } else { listed(&words, "and") };
-            let wrong = format!(
-                "a second route for {words} on `{path}`; `{of}` in line {first_line} has it already"
-            );
-            self.report(site.key("path"), wrong);
-        }
-        let route = file.name.as_deref().unwrap_or("a route without a name");
-        claims.push(Claim { route, line, methods: methods.clone() });
+        let claim = Claim {
+            route: file.name.clone().unwrap_or_else(|| "a route without a name".to_owned()),
+            line: self.place(site).line,
+            path: pattern.path.0.clone(),
+            methods: methods.to_vec(),
+        };
+        self.accept(site.key("path"), claims.claim(host, pattern, claim));
     }
 
     fn rewrite(
@@ -165,7 +142,7 @@ impl<'c> Check<'c, '_> {
         file: &file::Route,
         site: Site<'_>,
         pattern: Option<&Pattern>,
-    ) -> Option<Option<crate::config::config::Rewrite>> {
+    ) -> Option<Option<Rewrite>> {
         let Some(text) = file.rewrite.as_deref() else { return Some(None) };
         // Without its path nothing can be said about a rewrite.
         let parameters = &pattern?.parameters;
@@ -294,19 +271,6 @@ fn method(text: &str) -> Result<Method, Wrong> {
         );
     }
     text.parse().map_err(|_| format!("\"{text}\" is not a method").into())
-}
-
-/// Whether some request would go to both. A route for any method yields to one that names it.
-fn share(one: &[Method], other: &[Method]) -> bool {
-    (one.is_empty() && other.is_empty()) || one.iter().any(|method| other.contains(method))
-}
-
-/// A host as the file writes it.
-fn shown(host: &HostPattern) -> String {
-    match host {
-        HostPattern::Exact(name) => name.clone(),
-        HostPattern::Suffix(name) => format!("*{name}"),
-    }
 }
 
 /// `None` when `requests` is missing, which the schema has reported.
