@@ -205,6 +205,26 @@ fn late_failures_do_not_make_the_wait_longer() {
 }
 
 #[test]
+fn late_failures_do_not_open_what_has_recovered() {
+    let mut rig = Rig::new(settings(1, 1, 1));
+    let late = rig.admit().expect("closed");
+    rig.call(Outcome::Failure);
+    rig.now += WAIT;
+    rig.call(Outcome::Success);
+    rig.settle(late, Outcome::Failure);
+    assert_eq!(rig.state(), State::Closed);
+}
+
+#[test]
+fn what_was_under_way_before_a_reset_does_not_count_after_it() {
+    let mut rig = Rig::new(settings(1, 1, 1));
+    let late = rig.admit().expect("closed");
+    rig.order(Order::Reset);
+    rig.settle(late, Outcome::Failure);
+    assert_eq!(rig.state(), State::Closed);
+}
+
+#[test]
 fn a_probe_that_never_comes_back_loses_its_lease() {
     let mut rig = Rig::half_open(settings(1, 1, 1));
     let lost = rig.admit().expect("a probe");
