@@ -1,7 +1,7 @@
 //! One process of the demo: started, listened to, ended.
 //!
-//! It is ended by closing its stdin, which is exactly what happens to it when the launcher dies; so the way that must
-//! work in the worst case is the way that is used every day. One that doesn't listen is killed after a while.
+//! It is ended by closing its stdin, which is exactly what happens to it when the launcher dies, and by SIGTERM, for a
+//! program that doesn't watch its stdin. One that heeds neither is killed after a while.
 
 use std::collections::VecDeque;
 use std::path::Path;
@@ -9,6 +9,7 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child as Process, ChildStdin, Command};
 use tokio::task::JoinSet;
@@ -80,6 +81,12 @@ impl Child {
     /// Asks it to end.
     pub(crate) fn tell_to_end(&mut self) {
         self.stdin = None;
+        // There is no id once its end was seen, so the signal can't reach a stranger that got the same one.
+        let pid = self.process.id().and_then(|pid| Pid::from_raw(pid.try_into().ok()?));
+        if let Some(pid) = pid {
+            // An error means that it ended just now.
+            let _ = kill_process(pid, Signal::TERM);
+        }
     }
 
     /// Asks it to end, waits until `by`, then kills it.
@@ -141,6 +148,13 @@ mod tests {
         Child::start(&program).unwrap()
     }
 
+    /// Once it has printed, the lines before that have run.
+    async fn until_first_line(child: &Child) {
+        while child.last_lines().is_empty() {
+            tokio::task::yield_now().await;
+        }
+    }
+
     #[tokio::test]
     async fn an_end_is_told_with_status_and_last_lines() {
         let mut child = shell("echo $GREETING; echo alas >&2; exit 3");
@@ -157,15 +171,24 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn closing_stdin_ends_a_child_that_listens() {
-        let mut child = shell("cat; exit 7");
+    async fn closing_stdin_ends_a_child_that_watches_it() {
+        let mut child = shell("trap '' TERM; echo ready; cat; exit 7");
+        until_first_line(&child).await;
         child.tell_to_end();
         assert_eq!(child.ended().await, "exit status 7");
     }
 
     #[tokio::test]
-    async fn a_child_that_does_not_listen_is_killed() {
+    async fn sigterm_ends_a_child_that_does_not() {
         let mut child = shell("exec sleep 1000000");
+        child.tell_to_end();
+        assert_eq!(child.ended().await, "killed by signal 15");
+    }
+
+    #[tokio::test]
+    async fn a_child_that_heeds_neither_is_killed() {
+        let mut child = shell("trap '' TERM; echo ready; exec sleep 1000000");
+        until_first_line(&child).await;
         child.end(Instant::now()).await;
         assert_eq!(child.ended().await, "killed by signal 9");
     }

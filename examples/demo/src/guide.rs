@@ -35,18 +35,18 @@ fn things_to_try(gateway: &str, admin: &str, auth: u32) -> String {
         r#"
 1. Log in, run a sensor test, and see its event arrive:
      TOKEN=$(curl -s {gateway}/auth/token -d 'username=admin&password=admin123' | sed 's/.*"access_token":"\([^"]*\)".*/\1/')
-     curl -s -X POST {gateway}/test/sensor/temperature -H "Authorization: Bearer $TOKEN"
-     curl -s {gateway}/kafka/stats
+     curl -sw '\n' -X POST {gateway}/test/sensor/temperature -H "Authorization: Bearer $TOKEN"
+     sleep 1; curl -sw '\n' {gateway}/kafka/stats
 
 2. Drop the gate on payments, order (it becomes "pending payment"), and raise the gate again:
-     curl -s {admin}/admin/killswitch/payment_processing {json} -d '{{"enabled":false,"reason":"trying the demo"}}'
-     curl -s {gateway}/api/orders {json} -d '{order}'
-     curl -s {admin}/admin/killswitch/payment_processing {json} -d '{{"enabled":true,"reason":"tried the demo"}}'
+     curl -sw '\n' {admin}/admin/killswitch/payment_processing {json} -d '{{"enabled":false,"reason":"trying the demo"}}'
+     curl -sw '\n' {gateway}/api/orders {json} -d '{order}'
+     curl -sw '\n' {admin}/admin/killswitch/payment_processing {json} -d '{{"enabled":true,"reason":"tried the demo"}}'
 
 3. Kill the auth service: logging in fails clearly, your token still works, and all recovers when it is back:
      kill -9 {auth}
-     curl -s {gateway}/auth/token -d 'username=admin&password=admin123'
-     curl -s -X POST {gateway}/test/sensor/temperature -H "Authorization: Bearer $TOKEN"
+     curl -sw '\n' {gateway}/auth/token -d 'username=admin&password=admin123'
+     curl -sw '\n' -X POST {gateway}/test/sensor/temperature -H "Authorization: Bearer $TOKEN"
      cargo demo service auth
 "#
     )

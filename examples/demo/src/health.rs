@@ -8,8 +8,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
-/// `HTTP/1.1 200`
-const STATUS_LINE_BYTES: usize = 12;
+const ANSWER_BYTES_MAX: u64 = 64 * 1024;
 
 /// Whether `GET path` is answered with a 2xx.
 pub(crate) async fn is_up(address: SocketAddr, path: &str) -> bool {
@@ -20,11 +19,12 @@ async fn status(address: SocketAddr, path: &str) -> std::io::Result<u16> {
     let mut stream = TcpStream::connect(address).await?;
     let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
-    let mut head = [0; STATUS_LINE_BYTES];
-    stream.read_exact(&mut head).await?;
-    let code = std::str::from_utf8(&head)
-        .ok()
-        .and_then(|head| head.strip_prefix("HTTP/1.")?.get(2..)?.parse().ok());
+    // Read to its end, as closing earlier would look like a fault to the one who answers.
+    let mut answer = Vec::new();
+    stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer).await?;
+    let answer = String::from_utf8_lossy(&answer);
+    // `HTTP/1.1 200 OK`
+    let code = answer.strip_prefix("HTTP/1.").and_then(|rest| rest.get(2..5)?.parse().ok());
     code.ok_or_else(|| std::io::Error::other("not HTTP"))
 }
 
