@@ -24,10 +24,10 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue, Deserializer};
 
 use self::breakers::Owners;
+use super::compare::compare;
 use super::config::{Config, Place};
 use super::fault::{Fault, Faults, Wrong, nearest};
 use super::file::File;
-use super::schema;
 use super::site::Site;
 use super::source::{self, Environment};
 
@@ -50,7 +50,7 @@ pub fn parse(name: &str, text: &str, environment: Environment<'_>) -> Result<Con
 fn read(faults: &mut Faults<'_>, environment: Environment<'_>) -> Option<Config> {
     let mut root = source::parse(faults)?;
     source::expand(&mut root, environment, faults);
-    schema::compare(&mut root, faults);
+    compare(&mut root, faults);
     let file = deserialize(root.clone(), faults)?;
     let root = Spanned::new(root.span(), DeValue::Table(root.into_inner()));
     let declared = Declared::new(&file);

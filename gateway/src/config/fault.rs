@@ -1,7 +1,7 @@
 //! What is wrong with a configuration, and where.
 //!
 //! A fault is one sentence for a person, at one place of one file, with the likeliest meaning beside it when there is one.
-//! Nothing stops at the first: whoever finds one reports it to [`Faults`] and goes on with what is left.
+//! Nothing stops at the first: whoever finds one reports it to `Faults` and goes on with what is left.
 
 use std::fmt;
 use std::ops::Range;

@@ -1,7 +1,7 @@
 //! The TOML letter for letter: one field per key, with what it means, its unit, its default and its bound.
 //!
-//! These types are the one source of truth. serde reads them, schemars makes the JSON Schema of them, and `schema` compares
-//! each file with that schema, so that a key, a type or a bound is written here and nowhere else. Nothing is resolved or
+//! These types are the one source of truth. serde reads them, schemars makes the JSON Schema of them, and `compare` holds
+//! each file against it, so that a key, a type or a bound is written here and nowhere else. Nothing is resolved or
 //! related here: that is for `check`. A key is a noun with its unit last, and never repeats the name of its table. Whoever
 //! adds one adds it to `config/gateway.toml` too; a test compares the two.
 //!
@@ -475,11 +475,11 @@ pub struct Route {
     pub auto_disable: Option<Vec<String>>,
     /// Flags that its upstream is told in the `Feature-Flags` header.
     pub flags: Vec<String>,
-    /// The whole request, retries included. Default: `request_timeout_seconds` of [server].
+    /// The whole request, retries included. Default: `request_timeout_seconds` of `[server]`.
     pub timeout_seconds: Option<Seconds>,
     /// One attempt. Default: the upstream's own bounds only.
     pub attempt_timeout_seconds: Option<Seconds>,
-    /// The request's body. Default: `body_bytes_max` of [server].
+    /// The request's body. Default: `body_bytes_max` of `[server]`.
     #[schemars(range(max = 1_099_511_627_776u64))]
     pub body_bytes_max: Option<u64>,
     /// How often one client address may call it. Default: no bound.
