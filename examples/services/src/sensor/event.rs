@@ -16,6 +16,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 use tokio::sync::Notify;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tracing::{info, warn};
 
@@ -27,6 +28,8 @@ const ANSWER_BYTES_MAX: usize = 64 * 1024;
 const PAUSE_FIRST: Duration = Duration::from_millis(100);
 /// Short enough that everything recovers within ten seconds, the gateway's breaker included.
 const PAUSE_MAX: Duration = Duration::from_secs(2);
+/// Sent together, so that kafka-producer can store them together.
+const AT_ONCE_MAX: u32 = 32;
 /// How often to look for unsent events when nobody told us of one.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
@@ -63,51 +66,52 @@ struct Sender {
 impl Sender {
     async fn run(self, mut ending: Ending) {
         let mut pause = PAUSE_FIRST;
+        // While sending fails one event at a time is enough to learn that it works again.
+        let mut at_once = 1;
         while !ending.has_begun() {
-            match self.send_some(&ending).await {
-                Sent::All => {
-                    pause = PAUSE_FIRST;
+            match self.send_some(at_once).await {
+                Sent::Nothing => {
                     tokio::select! {
                         () = self.stored.notified() => {}
                         () = ending.sleep(LOOK_EVERY) => {}
                     }
                 }
-                Sent::Some => pause = PAUSE_FIRST,
-                Sent::Failed => {
+                Sent::All => (pause, at_once) = (PAUSE_FIRST, AT_ONCE_MAX),
+                Sent::NotAll => {
                     ending.sleep(pause).await;
-                    pause = (pause * 2).min(PAUSE_MAX);
+                    (pause, at_once) = ((pause * 2).min(PAUSE_MAX), 1);
                 }
             }
         }
     }
 
-    async fn send_some(&self, ending: &Ending) -> Sent {
-        let Ok(events) = self.tests.unsent().await else { return Sent::Failed };
+    async fn send_some(&self, at_once: u32) -> Sent {
+        let Ok(events) = self.tests.unsent(at_once).await else { return Sent::NotAll };
         if events.is_empty() {
-            return Sent::All;
+            return Sent::Nothing;
         }
+        let mut sending = JoinSet::new();
         for event in events {
-            if ending.has_begun() {
-                break;
-            }
-            let sent = self.gateway.send(&event).await;
-            self.note(&sent);
-            let noted = match &sent {
-                Ok(()) => self.tests.note_sent(event.test_id).await,
-                Err(_) => self.tests.note_send_failure(event.test_id).await,
-            };
-            if sent.is_err() || noted.is_err() {
-                return Sent::Failed;
-            }
+            let gateway = self.gateway.clone();
+            sending.spawn(async move {
+                let sent = gateway.send(&event).await;
+                (event.test_id, sent)
+            });
         }
-        Sent::Some
+        let tried = sending.join_all().await;
+        let failure = tried.iter().find_map(|(_, sent)| sent.as_ref().err());
+        self.tell(failure);
+        let all_sent = failure.is_none();
+        let tried = tried.into_iter().map(|(test_id, sent)| (test_id, sent.is_ok())).collect();
+        let noted = self.tests.note(tried).await;
+        if all_sent && noted.is_ok() { Sent::All } else { Sent::NotAll }
     }
 
-    fn note(&self, sent: &Result<(), NotSent>) {
-        let was_delivering = self.delivering.swap(sent.is_ok(), Ordering::Relaxed);
-        match sent {
-            Ok(()) if !was_delivering => info!("events are delivered again"),
-            Err(reason) if was_delivering => {
+    fn tell(&self, failure: Option<&NotSent>) {
+        let was_delivering = self.delivering.swap(failure.is_none(), Ordering::Relaxed);
+        match failure {
+            None if !was_delivering => info!("events are delivered again"),
+            Some(reason) if was_delivering => {
                 warn!(?reason, "an event could not be delivered; it is kept and sent later");
             }
             _ => {}
@@ -116,9 +120,9 @@ impl Sender {
 }
 
 enum Sent {
+    Nothing,
     All,
-    Some,
-    Failed,
+    NotAll,
 }
 
 /// Why an event must be sent again.
@@ -130,6 +134,7 @@ pub(super) enum NotSent {
     OnlyInMemory,
 }
 
+#[derive(Clone)]
 pub(super) struct GatewayClient {
     events: Uri,
     client: Client<HttpConnector, Full<Bytes>>,

@@ -13,8 +13,6 @@ use uuid::Uuid;
 use super::kind::{Kind, Reading};
 use crate::database::{Database, Limits, Unavailable};
 
-const UNSENT_BATCH_MAX: u32 = 32;
-
 /// A handle; clones share the database.
 #[derive(Clone)]
 pub(super) struct TestsTable(Database);
@@ -139,14 +137,14 @@ impl TestsTable {
             .await
     }
 
-    /// Some events to send: those that failed least often first, so that one that never works can't hold up the rest.
-    pub(super) async fn unsent(&self) -> Result<Vec<Unsent>, Unavailable> {
+    /// At most `count_max` events to send: those that failed least often first, so that one that never works can't hold up the rest.
+    pub(super) async fn unsent(&self, count_max: u32) -> Result<Vec<Unsent>, Unavailable> {
         let query = "SELECT unsent.test_id, unsent.body, tests.traceparent FROM unsent
                      JOIN tests ON tests.id = unsent.test_id ORDER BY unsent.failures, unsent.position LIMIT ?1";
         self.0
             .run(move |connection| {
                 let mut statement = connection.prepare(query)?;
-                let rows = statement.query_map([UNSENT_BATCH_MAX], |row| {
+                let rows = statement.query_map([count_max], |row| {
                     Ok(Unsent { test_id: row.get(0)?, body: row.get(1)?, traceparent: row.get(2)? })
                 })?;
                 rows.collect()
@@ -154,15 +152,21 @@ impl TestsTable {
             .await
     }
 
-    pub(super) async fn note_sent(&self, test_id: String) -> Result<(), Unavailable> {
+    /// Forgets the events that were sent and counts a failure for those that were not.
+    pub(super) async fn note(&self, tried: Vec<(String, bool)>) -> Result<(), Unavailable> {
         self.0
-            .run(move |c| c.execute("DELETE FROM unsent WHERE test_id = ?1", [test_id]).map(drop))
+            .run(move |connection| {
+                let transaction = connection.transaction()?;
+                for (test_id, sent) in tried {
+                    let note = match sent {
+                        true => "DELETE FROM unsent WHERE test_id = ?1",
+                        false => "UPDATE unsent SET failures = failures + 1 WHERE test_id = ?1",
+                    };
+                    transaction.execute(note, [test_id])?;
+                }
+                transaction.commit()
+            })
             .await
-    }
-
-    pub(super) async fn note_send_failure(&self, test_id: String) -> Result<(), Unavailable> {
-        let update = "UPDATE unsent SET failures = failures + 1 WHERE test_id = ?1";
-        self.0.run(move |connection| connection.execute(update, [test_id]).map(drop)).await
     }
 
     pub(super) async fn unsent_count(&self) -> Result<u32, Unavailable> {
