@@ -213,6 +213,16 @@ async fn a_probe_that_hangs_loses_its_lease() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_probe_s_success_after_its_time_does_not_count() {
+    let breaker = open_breaker();
+    advance(30).await;
+    let probe = breaker.admit().unwrap();
+    advance(10).await;
+    probe.settle(Outcome::Success);
+    assert_eq!(breaker.snapshot().state, State::HalfOpen);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_success_from_before_the_outage_does_not_close_it() {
     let breaker = breaker();
     let late: Permit = breaker.admit().unwrap();
