@@ -1,0 +1,25 @@
+//! What the gateway knows of one request, beside the request itself.
+//!
+//! `record` puts one [`Exchange`] into the request's extensions at the start, so that the clock is read once and the layers
+//! below agree on who asks and under which id.
+
+use std::{net::IpAddr, sync::Arc, time::Instant};
+
+use http::HeaderValue;
+
+use crate::server::peer::Peer;
+
+/// The facts of one request.
+#[derive(Debug, Clone)]
+pub struct Exchange {
+    /// When its head had been read.
+    pub started: Instant,
+    /// The id under which upstreams, logs and refusals name it.
+    pub id: HeaderValue,
+    /// Who sent it.
+    pub peer: Arc<Peer>,
+    /// Who asks: the peer, or who a trusted peer says.
+    pub client: IpAddr,
+    /// The server span, when this request is sampled.
+    pub span: Option<tracing::Span>,
+}
