@@ -1,0 +1,123 @@
+//! One connection: hyper under our bounds, and a way to end it gracefully.
+
+use std::{
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use http_body::Body;
+use hyper::{
+    body::Incoming,
+    server::conn::{http1, http2},
+    service::Service,
+};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::net::TcpStream;
+
+use super::{
+    drain::Drain,
+    preface::{self, Prefixed, Protocol},
+};
+use crate::limits;
+
+/// The bounds of a connection.
+#[derive(Debug, Clone)]
+pub struct Bounds {
+    /// From accepting to the first byte (and to the end of an HTTP/2 preface).
+    pub first_byte: Duration,
+    /// From one request's end to the end of the next one's head.
+    pub head: Duration,
+    /// Bytes of a head.
+    pub head_bytes_max: usize,
+    /// Fields of a head.
+    pub headers_max: usize,
+}
+
+/// hyper's two protocols with our bounds, made once and shared by all connections of a worker.
+#[derive(Debug, Clone)]
+pub struct Protocols {
+    http1: http1::Builder,
+    http2: http2::Builder<TokioExecutor>,
+    first_byte: Duration,
+}
+
+impl Protocols {
+    /// Protocols under these bounds.
+    pub fn new(bounds: &Bounds) -> Self {
+        let mut http1 = http1::Builder::new();
+        // Without a timer hyper ignores its own time-outs, silently.
+        http1.timer(TokioTimer::new()).header_read_timeout(bounds.head);
+        http1.max_headers(bounds.headers_max).max_header_size(bounds.head_bytes_max);
+        http1.max_buf_size(limits::H1_BUFFER_BYTES.max(bounds.head_bytes_max));
+        // A client that closes has gone: its upstream call is cancelled. Half-closing clients are the rare case.
+        http1.half_close(false);
+        let mut http2 = http2::Builder::new(TokioExecutor::new());
+        http2.timer(TokioTimer::new()).keep_alive_interval(limits::H2_KEEP_ALIVE);
+        http2.keep_alive_timeout(limits::H2_KEEP_ALIVE);
+        http2.max_concurrent_streams(limits::H2_STREAMS_MAX);
+        http2.initial_stream_window_size(limits::H2_STREAM_WINDOW);
+        http2.initial_connection_window_size(limits::H2_CONNECTION_WINDOW);
+        http2.max_pending_accept_reset_streams(limits::H2_PENDING_RESETS_MAX);
+        http2.max_header_list_size(u32::try_from(bounds.head_bytes_max).unwrap_or(u32::MAX));
+        Self { http1, http2, first_byte: bounds.first_byte }
+    }
+
+    /// Serves one connection to its end.
+    pub async fn serve<S, B>(self: Arc<Self>, stream: TcpStream, service: S, drain: Drain)
+    where
+        S: Service<http::Request<Incoming>, Response = http::Response<B>> + Send + 'static,
+        S::Future: Send + 'static,
+        S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+        B: Body<Data = bytes::Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        // Not one of these errors is ours or an upstream's: the client broke the protocol, was too slow, or went away.
+        let Ok((protocol, stream)) = preface::read(stream, self.first_byte).await else { return };
+        let io: TokioIo<Prefixed> = TokioIo::new(stream);
+        match protocol {
+            Protocol::Http1 => {
+                let connection = pin!(self.http1.serve_connection(io, service));
+                Draining {
+                    connection,
+                    drain,
+                    told: false,
+                    tell: http1::Connection::graceful_shutdown,
+                }
+                .await;
+            }
+            Protocol::Http2 => {
+                let connection = pin!(self.http2.serve_connection(io, service));
+                Draining {
+                    connection,
+                    drain,
+                    told: false,
+                    tell: http2::Connection::graceful_shutdown,
+                }
+                .await;
+            }
+        }
+    }
+}
+
+/// A connection that is told once to end gracefully.
+struct Draining<'c, C> {
+    connection: Pin<&'c mut C>,
+    drain: Drain,
+    told: bool,
+    tell: fn(Pin<&mut C>),
+}
+
+impl<C: Future> Future for Draining<'_, C> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.told && self.drain.poll_raised(cx) {
+            self.told = true;
+            let tell = self.tell;
+            tell(self.connection.as_mut());
+        }
+        self.connection.as_mut().poll(cx).map(|_| ())
+    }
+}
