@@ -1,0 +1,113 @@
+//! The stage at which hyper's request becomes the gateway's.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use http::Request;
+use http_body::Body;
+use hyper::body::Incoming;
+use pin_project_lite::pin_project;
+use tower_service::Service;
+
+use super::{path::PathRules, request};
+use crate::{
+    exchange::Exchange,
+    failure::Failure,
+    reply::{Refusal, Routed},
+    upload::Upload,
+};
+
+/// Bounds and rules for what clients send.
+#[derive(Debug, Clone, Copy)]
+pub struct Rules {
+    /// Where servers read paths differently.
+    pub path: PathRules,
+    /// Bytes of a body; a route may take fewer or more, so this is the most that any takes.
+    pub body_bytes_max: u64,
+    /// The time between two pieces of a body.
+    pub body_idle: Duration,
+}
+
+/// Lets through only requests that can be read in one way.
+#[derive(Debug, Clone)]
+pub struct Sanitise<S> {
+    inner: S,
+    rules: Rules,
+}
+
+impl<S> Sanitise<S> {
+    /// Sanitises for `inner`.
+    pub const fn new(inner: S, rules: Rules) -> Self {
+        Self { inner, rules }
+    }
+
+    fn sanitised(&self, request: Request<Incoming>) -> Result<Request<Upload>, Failure> {
+        let (mut parts, body) = request.into_parts();
+        let exchange = parts.extensions.remove::<Exchange>().expect("record puts it there");
+        let found = request::request(
+            &mut parts,
+            &exchange.peer,
+            self.rules.path,
+            body.size_hint().exact(),
+        )?;
+        parts.headers.insert(request::X_REQUEST_ID, exchange.id.clone());
+        parts.extensions.insert(Exchange { client: found.client, ..exchange });
+        let upload = Upload::new(
+            body,
+            self.rules.body_bytes_max,
+            self.rules.body_idle,
+            found.expects_continue,
+        );
+        Ok(Request::from_parts(parts, upload.map_err(Failure::Body)?))
+    }
+}
+
+impl<S, B> Service<Request<Incoming>> for Sanitise<S>
+where
+    S: Service<Request<Upload>, Response = Routed<B>, Error = Refusal>,
+{
+    type Response = Routed<B>;
+    type Error = Refusal;
+    type Future = SanitiseFuture<S::Future>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Refusal>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
+        match self.sanitised(request) {
+            Ok(request) => SanitiseFuture::Running { future: self.inner.call(request) },
+            Err(failure) => SanitiseFuture::Refused { failure: Some(failure) },
+        }
+    }
+}
+
+pin_project! {
+    /// A request that was let through, or was not.
+    #[project = SanitiseProjection]
+    pub enum SanitiseFuture<F> {
+        /// On its way.
+        Running { #[pin] future: F },
+        /// Refused.
+        Refused { failure: Option<Failure> },
+    }
+}
+
+impl<F, B> Future for SanitiseFuture<F>
+where
+    F: Future<Output = Result<Routed<B>, Refusal>>,
+{
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.project() {
+            SanitiseProjection::Running { future } => future.poll(cx),
+            SanitiseProjection::Refused { failure } => {
+                Poll::Ready(Err(failure.take().expect("polled once after it is done").into()))
+            }
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! Makes each message one that can be read in only one way, or refuses it.
+//!
+//! What a client sends is not what its upstream may see: framing is re-emitted, hop-by-hop fields end here, fields that the
+//! gateway owns are taken from clients in every spelling, and a path is normalised once, so that what is matched, authorised,
+//! logged and forwarded is the same string. Nothing before this module reads a header.
+
+pub mod layer;
+pub mod path;
+pub mod request;
+pub mod response;
+
+/// Fields that belong to one connection (RFC 9110, 7.6.1, and those that older software sends).
+fn hop_by_hop(name: &str) -> bool {
+    matches!(
+        name,
+        "connection"
+            | "keep-alive"
+            | "proxy-connection"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+            | "http2-settings"
+    )
+}

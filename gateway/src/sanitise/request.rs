@@ -1,0 +1,453 @@
+//! One unambiguous request, or a refusal.
+//!
+//! The order matters: the client's hop-by-hop fields go first, then the fields that the gateway owns, and only then does
+//! anything of ours come in; so a client can neither forge what we say nor have it removed by naming it in `Connection`.
+
+use std::net::IpAddr;
+
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version,
+    header::{CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, FORWARDED, HOST, TRANSFER_ENCODING},
+    request::Parts,
+    uri::{Authority, PathAndQuery},
+};
+
+use super::{
+    hop_by_hop,
+    path::{PathFault, PathRules, normalise},
+};
+use crate::{failure::Failure, server::peer::Peer};
+
+/// The id under which a request is named everywhere.
+pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+/// What sanitising found out that later layers need.
+#[derive(Debug)]
+pub struct Sanitised {
+    /// Who asks: the peer, or who a trusted peer says.
+    pub client: IpAddr,
+    /// Whether the client waits for a go-ahead before it sends its body.
+    pub expects_continue: bool,
+}
+
+/// Makes the head of a request unambiguous, in place.
+///
+/// # Errors
+/// A [`Failure`] that says what is wrong, when the request can't be made unambiguous.
+pub fn request(
+    parts: &mut Parts,
+    peer: &Peer,
+    rules: PathRules,
+    body_length: Option<u64>,
+) -> Result<Sanitised, Failure> {
+    method(&parts.method)?;
+    authority(parts)?;
+    let expects_continue = expect(&mut parts.headers)?;
+    framing(parts, body_length)?;
+    let client = client(&parts.headers, peer);
+    fields(&mut parts.headers);
+    target(&mut parts.uri, rules)?;
+    if parts.version == Version::HTTP_2 {
+        join_cookies(&mut parts.headers);
+    }
+    forwarded(&mut parts.headers, peer);
+    parts.version = Version::HTTP_11;
+    Ok(Sanitised { client, expects_continue })
+}
+
+fn method(method: &Method) -> Result<(), Failure> {
+    match *method {
+        Method::CONNECT => {
+            Err(Failure::Refused(StatusCode::NOT_IMPLEMENTED, "this gateway opens no tunnels"))
+        }
+        Method::TRACE => {
+            Err(Failure::Refused(StatusCode::METHOD_NOT_ALLOWED, "TRACE is not served"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// One authority, the same in the target and in `Host`, kept in `Host`.
+fn authority(parts: &mut Parts) -> Result<(), Failure> {
+    let mut hosts = parts.headers.get_all(HOST).iter();
+    let host = match (hosts.next(), hosts.next()) {
+        (host, None) => host,
+        _ => return Err(Failure::BadRequest("more than one Host")),
+    };
+    if host.is_some_and(|host| !is_host(host.as_bytes())) {
+        return Err(Failure::BadRequest("the Host is not a host name with an optional port"));
+    }
+    let Some(target) = parts.uri.authority() else {
+        return host.map(|_| ()).ok_or(Failure::BadRequest("the Host is missing"));
+    };
+    if parts.version != Version::HTTP_2 && parts.uri.scheme().is_none() {
+        return Err(Failure::BadRequest("the request target is neither a path nor a whole URL"));
+    }
+    if !is_host(target.as_str().as_bytes()) {
+        return Err(Failure::BadRequest("the authority is not a host name with an optional port"));
+    }
+    if host.is_some_and(|host| !host.as_bytes().eq_ignore_ascii_case(target.as_str().as_bytes())) {
+        return Err(Failure::BadRequest("the Host and the request target name different hosts"));
+    }
+    if host.is_none() {
+        let value = HeaderValue::from_str(target.as_str()).expect("an authority is visible ASCII");
+        parts.headers.insert(HOST, value);
+    }
+    Ok(())
+}
+
+/// `uri-host [ ":" port ]` without anything that could end up elsewhere.
+fn is_host(host: &[u8]) -> bool {
+    let name_bytes = |name: &[u8]| {
+        !name.is_empty()
+            && name
+                .iter()
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~'))
+    };
+    if let Some(colon) = host.iter().position(|&byte| byte == b':')
+        && host[0] != b'['
+    {
+        return name_bytes(&host[..colon]) && is_port(&host[colon + 1..]);
+    }
+    if host.first() != Some(&b'[') {
+        return name_bytes(host);
+    }
+    let Ok(text) = std::str::from_utf8(host) else { return false };
+    text.parse::<Authority>().is_ok_and(|authority| {
+        let inside = authority.host().trim_start_matches('[').trim_end_matches(']');
+        inside.parse::<std::net::Ipv6Addr>().is_ok() && !text.contains('@') && !text.ends_with(':')
+    })
+}
+
+fn is_port(port: &[u8]) -> bool {
+    std::str::from_utf8(port)
+        .is_ok_and(|port| port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok())
+}
+
+/// `Expect` ends here: we own the go-ahead.
+fn expect(headers: &mut HeaderMap) -> Result<bool, Failure> {
+    match headers.remove(EXPECT) {
+        None => Ok(false),
+        Some(value) if value.as_bytes().eq_ignore_ascii_case(b"100-continue") => Ok(true),
+        Some(_) => Err(Failure::Refused(
+            StatusCode::EXPECTATION_FAILED,
+            "an expectation that this gateway doesn't know",
+        )),
+    }
+}
+
+/// Re-emits the framing that hyper understood, in its only spelling.
+fn framing(parts: &mut Parts, body_length: Option<u64>) -> Result<(), Failure> {
+    let headers = &mut parts.headers;
+    if headers.contains_key(TRANSFER_ENCODING) {
+        let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+        let only = codings.next().filter(|_| codings.next().is_none());
+        if parts.version != Version::HTTP_11
+            || !only.is_some_and(|v| v.as_bytes().eq_ignore_ascii_case(b"chunked"))
+        {
+            return Err(Failure::Refused(
+                StatusCode::NOT_IMPLEMENTED,
+                "a transfer coding other than chunked, once",
+            ));
+        }
+        headers.remove(CONTENT_LENGTH);
+        return Ok(());
+    }
+    match (headers.get(CONTENT_LENGTH), body_length) {
+        (None, Some(0)) => {}
+        (Some(given), Some(length)) if is_canonical(given, length) => {}
+        (Some(_), Some(length)) => {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+        }
+        (None, Some(length)) => {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+        }
+        // A body without a length came by HTTP/2, and goes on in chunks.
+        (_, None) => {
+            headers.remove(CONTENT_LENGTH);
+            headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        }
+    }
+    Ok(())
+}
+
+fn is_canonical(given: &HeaderValue, length: u64) -> bool {
+    let bytes = given.as_bytes();
+    (bytes.first() != Some(&b'0') || bytes.len() == 1)
+        && bytes.iter().all(u8::is_ascii_digit)
+        && given.to_str().is_ok_and(|text| text.parse() == Ok(length))
+}
+
+/// The client as a trusted peer names it: the nearest address of the chain.
+fn client(headers: &HeaderMap, peer: &Peer) -> IpAddr {
+    if !peer.trusted {
+        return peer.ip;
+    }
+    let last = headers.get_all(X_FORWARDED_FOR).iter().next_back();
+    let last =
+        last.and_then(|value| value.to_str().ok()).and_then(|chain| chain.rsplit(',').next());
+    last.and_then(|address| address.trim().parse().ok())
+        .map_or(peer.ip, |ip: IpAddr| ip.to_canonical())
+}
+
+/// Removes hop-by-hop fields, what `Connection` names, and what only the gateway may say.
+fn fields(headers: &mut HeaderMap) {
+    let mut doomed = Vec::new();
+    for connection in headers.get_all(CONNECTION) {
+        for token in connection.to_str().unwrap_or_default().split(',') {
+            if let Ok(name) = HeaderName::from_bytes(token.trim().as_bytes())
+                && !end_to_end(name.as_str())
+            {
+                doomed.push(name);
+            }
+        }
+    }
+    for name in headers.keys() {
+        let text = name.as_str();
+        let dropped =
+            text != "transfer-encoding" && hop_by_hop(text) || owned(text) && !forwarding(text);
+        if dropped || is_alias(text) {
+            doomed.push(name.clone());
+        }
+    }
+    for name in doomed {
+        headers.remove(name);
+    }
+}
+
+/// Fields that only the gateway may set.
+fn owned(name: &str) -> bool {
+    match name {
+        "feature-flags"
+        | "feature-flags-revision"
+        | "killswitches"
+        | "spool-queued"
+        | "x-auth-subject"
+        | "x-auth-mode"
+        | "x-request-id"
+        | "forwarded"
+        | "x-real-ip"
+        | "x-original-url"
+        | "x-rewrite-url" => true,
+        _ => name.starts_with("x-forwarded-"),
+    }
+}
+
+/// The owned fields that [`forwarded`] replaces or appends to.
+fn forwarding(name: &str) -> bool {
+    matches!(name, "forwarded" | "x-forwarded-for" | "x-forwarded-host" | "x-forwarded-proto")
+}
+
+/// Fields that `Connection` can't take away.
+fn end_to_end(name: &str) -> bool {
+    matches!(
+        name,
+        "host"
+            | "authorization"
+            | "cookie"
+            | "expect"
+            | "traceparent"
+            | "tracestate"
+            | "transfer-encoding"
+    ) || name.starts_with("content-")
+        || owned(name)
+}
+
+/// A spelling with `_` or `.` of a field that matters: CGI and its heirs read it as that field.
+fn is_alias(name: &str) -> bool {
+    if !name.contains(['_', '.']) {
+        return false;
+    }
+    let folded = name.replace(['_', '.'], "-");
+    owned(&folded) || end_to_end(&folded) || hop_by_hop(&folded)
+}
+
+/// Origin-form, with the path in its normal form.
+fn target(uri: &mut Uri, rules: PathRules) -> Result<(), Failure> {
+    let normal = match uri.path() {
+        "*" => return Err(Failure::BadRequest("the target * is not served")),
+        path => normalise(path, rules).map_err(refuse_path)?,
+    };
+    if normal.is_none() && uri.authority().is_none() {
+        return Ok(());
+    }
+    let path = normal.as_deref().unwrap_or_else(|| uri.path());
+    let target = match uri.query() {
+        Some(query) => PathAndQuery::try_from(format!("{path}?{query}")),
+        None => PathAndQuery::try_from(path),
+    };
+    *uri = Uri::from(target.map_err(|_| Failure::BadRequest("the request target can't be read"))?);
+    Ok(())
+}
+
+fn refuse_path(fault: PathFault) -> Failure {
+    match fault {
+        PathFault::TooLong => Failure::Refused(StatusCode::URI_TOO_LONG, "the path is too long"),
+        PathFault::Ambiguous(what) => Failure::BadRequest(what),
+    }
+}
+
+/// HTTP/2 may split a cookie over fields; HTTP/1 may not (RFC 9113, 8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    let crumbs: Vec<_> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if crumbs.len() > 1
+        && let Ok(cookie) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..]))
+    {
+        headers.insert(COOKIE, cookie);
+    }
+}
+
+/// Tells the upstream who asked: replaced for everybody, appended to for trusted peers.
+fn forwarded(headers: &mut HeaderMap, peer: &Peer) {
+    if peer.trusted {
+        append(headers, &X_FORWARDED_FOR, ", ", &peer.forwarded_for);
+        append(headers, &FORWARDED, ", ", &peer.forwarded);
+        headers.entry(X_FORWARDED_PROTO).or_insert(HeaderValue::from_static("http"));
+    } else {
+        headers.insert(X_FORWARDED_FOR, peer.forwarded_for.clone());
+        headers.insert(FORWARDED, peer.forwarded.clone());
+        headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
+        headers.remove(X_FORWARDED_HOST);
+    }
+    if let Some(host) = headers.get(HOST).cloned() {
+        headers.entry(X_FORWARDED_HOST).or_insert(host);
+    }
+}
+
+fn append(headers: &mut HeaderMap, name: &HeaderName, separator: &str, value: &HeaderValue) {
+    let mut chain: Vec<&[u8]> = headers.get_all(name).iter().map(HeaderValue::as_bytes).collect();
+    chain.push(value.as_bytes());
+    if let Ok(joined) = HeaderValue::from_bytes(&chain.join(separator.as_bytes())) {
+        headers.insert(name, joined);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::config::{DoubleSlash, EncodedSlash};
+
+    const RULES: PathRules =
+        PathRules { double_slash: DoubleSlash::Merge, encoded_slash: EncodedSlash::Reject };
+
+    fn peer(trusted: bool) -> Peer {
+        Peer::new("203.0.113.9:4000".parse().unwrap(), |_| trusted)
+    }
+
+    fn sanitised(
+        builder: http::request::Builder,
+        trusted: bool,
+    ) -> Result<(Parts, Sanitised), Failure> {
+        let (mut parts, ()) = builder.body(()).unwrap().into_parts();
+        let found = request(&mut parts, &peer(trusted), RULES, Some(0))?;
+        Ok((parts, found))
+    }
+
+    fn get(uri: &str) -> http::request::Builder {
+        http::Request::get(uri).header("host", "shop.example")
+    }
+
+    fn refused(builder: http::request::Builder) -> bool {
+        sanitised(builder, false).is_err()
+    }
+
+    #[test]
+    fn a_client_can_not_forge_what_the_gateway_says_in_any_spelling() {
+        let forged = [
+            "x-auth-subject",
+            "x_auth_subject",
+            "x.auth.subject",
+            "feature-flags",
+            "feature_flags",
+            "killswitches",
+            "x-request-id",
+            "x-forwarded-host",
+            "x-forwarded-user",
+            "x_forwarded_for",
+            "content_length",
+            "x-original-url",
+        ];
+        let builder = forged.iter().fold(get("/"), |builder, name| builder.header(*name, "evil"));
+        let (parts, _) = sanitised(builder, false).unwrap();
+        assert!(parts.headers.values().all(|value| value != "evil"), "{:?}", parts.headers);
+    }
+
+    #[test]
+    fn connection_takes_away_what_is_the_clients_but_not_what_is_end_to_end() {
+        let builder = get("/")
+            .header("connection", "x-mine, authorization, host, x-forwarded-for")
+            .header("x-mine", "1");
+        let (parts, _) = sanitised(builder.header("authorization", "Bearer t"), false).unwrap();
+        assert!(!parts.headers.contains_key("x-mine"));
+        assert!(parts.headers.contains_key("authorization"));
+        assert_eq!(parts.headers["host"], "shop.example");
+        assert_eq!(parts.headers["x-forwarded-for"], "203.0.113.9");
+        assert!(!parts.headers.contains_key("connection"));
+    }
+
+    #[test]
+    fn forwarding_headers_are_replaced_for_strangers_and_appended_to_for_trusted_proxies() {
+        let builder = || {
+            get("/").header("x-forwarded-for", "198.51.100.7").header("x-forwarded-proto", "https")
+        };
+        let (parts, found) = sanitised(builder(), false).unwrap();
+        assert_eq!(parts.headers["x-forwarded-for"], "203.0.113.9");
+        assert_eq!(parts.headers["x-forwarded-proto"], "http");
+        assert_eq!(found.client, "203.0.113.9".parse::<IpAddr>().unwrap());
+
+        let (parts, found) = sanitised(builder(), true).unwrap();
+        assert_eq!(parts.headers["x-forwarded-for"], "198.51.100.7, 203.0.113.9");
+        assert_eq!(parts.headers["x-forwarded-proto"], "https");
+        assert_eq!(found.client, "198.51.100.7".parse::<IpAddr>().unwrap());
+    }
+
+    #[test]
+    fn one_host_that_is_a_host() {
+        assert!(refused(http::Request::get("/")));
+        assert!(refused(get("/").header("host", "other.example")));
+        for host in ["", "a b", "a,b", "u@h", "h/p", "h:98777", "h:", "[::1", "[zz]"] {
+            assert!(refused(http::Request::get("/").header("host", host)), "{host:?}");
+        }
+        for host in ["h", "h:80", "[::1]", "[::1]:8080", "127.0.0.1:1", "a-b.c"] {
+            assert!(!refused(http::Request::get("/").header("host", host)), "{host:?}");
+        }
+    }
+
+    #[test]
+    fn a_whole_url_as_target_must_agree_with_the_host_and_goes_on_as_a_path() {
+        assert!(refused(get("http://internal/")));
+        let (parts, _) = sanitised(get("http://shop.example/a/../b?c=/../d"), false).unwrap();
+        assert_eq!(parts.uri, "/b?c=/../d");
+    }
+
+    #[test]
+    fn the_length_goes_on_in_its_only_spelling() {
+        let (mut parts, ()) =
+            get("/").method("POST").header("content-length", "010").body(()).unwrap().into_parts();
+        request(&mut parts, &peer(false), RULES, Some(10)).unwrap();
+        assert_eq!(parts.headers["content-length"], "10");
+    }
+
+    #[test]
+    fn only_chunked_and_only_once() {
+        for codings in
+            [&["gzip, chunked"][..], &["chunked", "chunked"], &["identity"], &[",chunked"]]
+        {
+            let builder = codings
+                .iter()
+                .fold(get("/").method("POST"), |b, coding| b.header("transfer-encoding", *coding));
+            assert!(refused(builder), "{codings:?}");
+        }
+        assert!(!refused(get("/").method("POST").header("transfer-encoding", "Chunked")));
+    }
+
+    #[test]
+    fn expectations_end_here() {
+        let (parts, found) = sanitised(get("/").header("expect", "100-Continue"), false).unwrap();
+        assert!(found.expects_continue && !parts.headers.contains_key("expect"));
+        assert!(refused(get("/").header("expect", "a miracle")));
+    }
+}
