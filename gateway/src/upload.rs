@@ -1,0 +1,214 @@
+//! The body of a request on its way from the client to the upstream.
+//!
+//! An [`Upload`] is the client's body under the gateway's bounds: a number of bytes, and a time between two pieces. Its
+//! errors are always the client's fault and say so by type ([`BodyFault`]), because a fault that a client makes must never
+//! look like one of an upstream.
+//!
+//! An upload that is dropped before its end, because the request was refused or the upstream answered early, is read to its
+//! end and thrown away on a task of its own (bounded by `limits::LINGER`). Without that the server would close a connection
+//! on which the client is still sending, and the reset would eat the answer that the client has not read yet.
+
+use std::{
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use tokio::time::{Instant, Sleep};
+
+use crate::{
+    failure::BodyFault,
+    limits::{LINGER, LINGER_BYTES_MAX},
+};
+
+/// A client's body under bounds.
+#[derive(Debug)]
+pub struct Upload(Option<Box<Inner>>);
+
+#[derive(Debug)]
+struct Inner {
+    body: Incoming,
+    bytes_left: u64,
+    idle: Duration,
+    timer: Option<Pin<Box<Sleep>>>,
+    progress: Progress,
+    /// Whether the client sends only when it is told to. Reading would tell it to.
+    expects_continue: bool,
+    started: bool,
+}
+
+/// What others may know of an upload that is on its way.
+#[derive(Debug, Clone, Default)]
+pub struct Progress(Arc<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    over: AtomicBool,
+    faulty: AtomicBool,
+}
+
+impl Progress {
+    /// Whether nobody reads the upload any more: it was sent whole, or given up.
+    pub fn is_over(&self) -> bool {
+        self.0.over.load(Ordering::Acquire)
+    }
+
+    /// Whether the client broke it.
+    pub fn is_faulty(&self) -> bool {
+        self.0.faulty.load(Ordering::Acquire)
+    }
+}
+
+impl Upload {
+    /// A body under these bounds. One that is empty costs nothing.
+    ///
+    /// # Errors
+    /// A body that says beforehand that it is too large.
+    pub fn new(
+        body: Incoming,
+        bytes_max: u64,
+        idle: Duration,
+        expects_continue: bool,
+    ) -> Result<Self, BodyFault> {
+        if body.is_end_stream() {
+            return Ok(Self::empty());
+        }
+        let too_large = body.size_hint().lower() > bytes_max;
+        let progress = Progress::default();
+        let inner = Inner {
+            body,
+            bytes_left: bytes_max,
+            idle,
+            timer: None,
+            progress,
+            expects_continue,
+            started: false,
+        };
+        let upload = Self(Some(Box::new(inner)));
+        if too_large { Err(BodyFault::TooLarge) } else { Ok(upload) }
+    }
+
+    /// No body.
+    pub const fn empty() -> Self {
+        Self(None)
+    }
+
+    /// Lowers the bound, once it is known which route takes the body.
+    ///
+    /// # Errors
+    /// A body that says beforehand that it is larger.
+    pub fn limit(&mut self, bytes_max: u64) -> Result<(), BodyFault> {
+        let Some(inner) = &mut self.0 else { return Ok(()) };
+        inner.bytes_left = inner.bytes_left.min(bytes_max);
+        if inner.body.size_hint().lower() > inner.bytes_left {
+            Err(BodyFault::TooLarge)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// How far it is, for whoever answers while it is still coming. Nothing for a request without a body.
+    pub fn progress(&self) -> Option<Progress> {
+        self.0.as_ref().map(|inner| inner.progress.clone())
+    }
+}
+
+impl Inner {
+    fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
+        self.started = true;
+        let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) else {
+            return self.poll_stalled(cx).map(|()| Some(Err(BodyFault::Stalled)));
+        };
+        self.timer = None;
+        Poll::Ready(match frame {
+            None => None,
+            Some(Err(_)) => Some(Err(BodyFault::Broken)),
+            Some(Ok(frame)) => Some(self.count(frame)),
+        })
+    }
+
+    fn poll_stalled(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let idle = self.idle;
+        self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(idle))).as_mut().poll(cx)
+    }
+
+    fn count(&mut self, frame: Frame<Bytes>) -> Result<Frame<Bytes>, BodyFault> {
+        let length = frame.data_ref().map_or(0, |data| data.len() as u64);
+        self.bytes_left = self.bytes_left.checked_sub(length).ok_or(BodyFault::TooLarge)?;
+        Ok(frame)
+    }
+}
+
+impl Body for Upload {
+    type Data = Bytes;
+    type Error = BodyFault;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
+        loop {
+            let Some(inner) = &mut self.0 else { return Poll::Ready(None) };
+            let frame = ready!(inner.poll_frame(cx));
+            match &frame {
+                // Trailers of a client end here; an allow-list is the only way in, and it is empty.
+                Some(Ok(frame)) if frame.is_trailers() => continue,
+                Some(Err(fault)) if *fault != BodyFault::TooLarge => {
+                    inner.progress.0.faulty.store(true, Ordering::Release);
+                }
+                _ => {}
+            }
+            return Poll::Ready(frame);
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.as_ref().is_none_or(|inner| inner.body.is_end_stream())
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.as_ref().map_or_else(|| SizeHint::with_exact(0), |inner| inner.body.size_hint())
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        let Some(inner) = self.0.take() else { return };
+        inner.progress.0.over.store(true, Ordering::Release);
+        let silent = inner.expects_continue && !inner.started;
+        let done = inner.body.is_end_stream() || inner.progress.is_faulty();
+        if !done && !silent && tokio::runtime::Handle::try_current().is_ok() {
+            tokio::spawn(linger(inner.body));
+        }
+    }
+}
+
+/// Reads the rest of a body for nothing, within bounds.
+async fn linger(mut body: Incoming) {
+    let deadline = Instant::now() + LINGER;
+    let mut left = LINGER_BYTES_MAX;
+    while let Ok(Some(Ok(frame))) = tokio::time::timeout_at(deadline, body.frame()).await {
+        let length = frame.data_ref().map_or(0, |data| data.len() as u64);
+        let Some(rest) = left.checked_sub(length) else { return };
+        left = rest;
+    }
+}
+
+impl std::fmt::Display for BodyFault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        crate::failure::Failure::Body(*self).fmt(f)
+    }
+}
+
+impl std::error::Error for BodyFault {}

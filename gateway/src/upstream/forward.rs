@@ -1,0 +1,250 @@
+//! Sends a request to its upstream and brings back the answer: the innermost service of every route's stack.
+//!
+//! It owns the attempt's deadline (with the lane's timer, which costs less than one of its own) and the one retry that is
+//! always right: a pooled connection that turns out dead takes no request with it, as long as nothing was sent, or the
+//! method is idempotent and the first byte of an answer has not come. Every other retry is the business of a layer that
+//! knows a budget.
+
+use std::{
+    future::poll_fn,
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use http::{Request, Response, uri::Authority};
+use hyper::body::Incoming;
+use tokio::time::Instant;
+use tower_service::Service;
+
+use super::{
+    answer::Answer,
+    connect::connect,
+    lane::{Lane, Unsent},
+    pool::Pool,
+};
+use crate::{
+    exchange::Exchange,
+    failure::{BodyFault, Failure, UpstreamFault},
+    record::{span, traffic::Calls},
+    sanitise,
+    upload::{Progress, Upload},
+};
+
+/// One upstream as one worker sees it.
+#[derive(Debug)]
+pub struct Upstream {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Where it listens.
+    pub address: Authority,
+    /// Until a connection is given up.
+    pub connect_timeout: Duration,
+    /// From the request's end to the response's head.
+    pub response_timeout: Duration,
+    /// Between two pieces of a response's body.
+    pub body_idle_timeout: Duration,
+    /// This worker's idle connections to it.
+    pub pool: Arc<Pool>,
+    /// How its calls went.
+    pub calls: Arc<Calls>,
+}
+
+/// The service that calls an upstream.
+#[derive(Debug, Clone)]
+pub struct Forward {
+    upstream: Arc<Upstream>,
+    attempt_timeout: Option<Duration>,
+    body_bytes_max: u64,
+}
+
+impl Forward {
+    /// Calls `upstream` with bodies of up to so many bytes, and gives an attempt so much time.
+    pub const fn new(
+        upstream: Arc<Upstream>,
+        attempt_timeout: Option<Duration>,
+        body_bytes_max: u64,
+    ) -> Self {
+        Self { upstream, attempt_timeout, body_bytes_max }
+    }
+}
+
+impl Service<Request<Upload>> for Forward {
+    type Response = Response<Answer>;
+    type Error = Failure;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Answer>, Failure>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, mut request: Request<Upload>) -> Self::Future {
+        let limited = request.body_mut().limit(self.body_bytes_max);
+        let attempt = Attempt::new(self.upstream.clone(), self.attempt_timeout, &mut request);
+        Box::pin(async move {
+            limited.map_err(Failure::Body)?;
+            let (result, started) = (attempt.upstream.calls.clone(), attempt.started);
+            let answer = attempt.run(request).await;
+            result.settle(started.elapsed(), &answer);
+            answer
+        })
+    }
+}
+
+/// One request on its way.
+struct Attempt {
+    upstream: Arc<Upstream>,
+    started: Instant,
+    timeout: Option<Duration>,
+    upload: Option<Progress>,
+    span: Option<tracing::Span>,
+}
+
+impl Attempt {
+    fn new(
+        upstream: Arc<Upstream>,
+        timeout: Option<Duration>,
+        request: &mut Request<Upload>,
+    ) -> Self {
+        let parent =
+            request.extensions().get::<Exchange>().and_then(|exchange| exchange.span.as_ref());
+        let span = parent.map(|parent| span::client(parent, &upstream.name, request.method()));
+        if let Some(span) = &span {
+            span::inject(span, request.headers_mut());
+        }
+        Self { upstream, started: Instant::now(), timeout, upload: request.body().progress(), span }
+    }
+
+    async fn run(self, mut request: Request<Upload>) -> Result<Response<Answer>, Failure> {
+        let mut stale = 0;
+        let answer = loop {
+            let (lane, reused) = match self.upstream.pool.take() {
+                Some((lane, _)) if stale < 2 => (lane, true),
+                _ => (self.connect().await?, false),
+            };
+            let spare = (reused && self.upload.is_none() && request.method().is_idempotent())
+                .then(|| copy(&request));
+            match self.send(lane, request).await {
+                Err(Broken::Unsent(again)) if reused => request = again,
+                Err(Broken::Sent(UpstreamFault::Closed)) if spare.is_some() => {
+                    request = spare.expect("checked by the guard");
+                }
+                Err(broken) => break Err(broken.failure(self.upload.as_ref())),
+                Ok(answer) => break Ok(answer),
+            }
+            stale += 1;
+        };
+        if let Some(span) = &self.span {
+            span::settle(span, &answer);
+        }
+        answer
+    }
+
+    async fn connect(&self) -> Result<Box<Lane>, Failure> {
+        connect(&self.upstream.address, self.upstream.connect_timeout)
+            .await
+            .map_err(Failure::Upstream)
+    }
+
+    async fn send(
+        &self,
+        mut lane: Box<Lane>,
+        request: Request<Upload>,
+    ) -> Result<Response<Answer>, Broken> {
+        let mut sending = pin!(lane.send(request));
+        lane.set_deadline(self.deadline(self.started));
+        let response = poll_fn(|cx| {
+            if let Poll::Ready(response) = lane.poll_with_io(cx, |cx| sending.as_mut().poll(cx)) {
+                return Poll::Ready(response.map_err(Broken::from));
+            }
+            self.poll_timeout(&mut lane, cx).map(|()| Err(Broken::Sent(UpstreamFault::HeadTimeout)))
+        });
+        let response = response.await?;
+        self.answer(response, lane).map_err(Broken::Sent)
+    }
+
+    fn deadline(&self, from: Instant) -> Instant {
+        let head = from + self.upstream.response_timeout;
+        self.timeout.map_or(head, |attempt| head.min(self.started + attempt))
+    }
+
+    /// The upstream's time for its head starts when it has the whole request, so a running upload pushes it back; the
+    /// attempt's time does not wait for anything.
+    fn poll_timeout(&self, lane: &mut Lane, cx: &mut Context<'_>) -> Poll<()> {
+        while lane.poll_deadline(cx).is_ready() {
+            let now = Instant::now();
+            let uploading = self.upload.as_ref().is_some_and(|upload| !upload.is_over());
+            if !uploading || self.timeout.is_some_and(|attempt| now >= self.started + attempt) {
+                return Poll::Ready(());
+            }
+            lane.set_deadline(self.deadline(now));
+        }
+        Poll::Pending
+    }
+
+    fn answer(
+        &self,
+        response: Response<Incoming>,
+        lane: Box<Lane>,
+    ) -> Result<Response<Answer>, UpstreamFault> {
+        let (mut parts, body) = response.into_parts();
+        sanitise::response::response(&mut parts)?;
+        let idle = self.upstream.body_idle_timeout;
+        let answer = match &self.upload {
+            Some(upload) if !upload.is_over() => Answer::detached(body, lane, upload.clone(), idle),
+            _ => Answer::pooled(body, lane, self.upstream.pool.clone(), idle),
+        };
+        Ok(Response::from_parts(parts, answer))
+    }
+}
+
+/// A request without a body can be sent again, if its head is kept.
+fn copy(request: &Request<Upload>) -> Request<Upload> {
+    let mut copy = Request::new(Upload::empty());
+    copy.method_mut().clone_from(request.method());
+    copy.uri_mut().clone_from(request.uri());
+    copy.headers_mut().clone_from(request.headers());
+    copy
+}
+
+/// Why a lane brought no answer.
+enum Broken {
+    /// Nothing was sent; here is the request.
+    Unsent(Request<Upload>),
+    /// The request's body broke.
+    Upload(BodyFault),
+    /// Something was sent.
+    Sent(UpstreamFault),
+}
+
+impl From<Unsent> for Broken {
+    fn from(mut unsent: Unsent) -> Self {
+        if let Some(request) = unsent.take_message() {
+            return Self::Unsent(request);
+        }
+        let error = unsent.into_error();
+        let cause =
+            std::error::Error::source(&error).and_then(|cause| cause.downcast_ref::<BodyFault>());
+        match cause {
+            Some(fault) => Self::Upload(*fault),
+            None if error.is_user() => Self::Upload(BodyFault::Broken),
+            None if error.is_parse() => Self::Sent(UpstreamFault::Protocol),
+            None => Self::Sent(UpstreamFault::Closed),
+        }
+    }
+}
+
+impl Broken {
+    /// Whose fault it was. A connection that broke while the client broke its upload was broken by the client.
+    fn failure(self, upload: Option<&Progress>) -> Failure {
+        match self {
+            Self::Upload(fault) => Failure::Body(fault),
+            Self::Sent(UpstreamFault::Closed) if upload.is_some_and(Progress::is_faulty) => {
+                Failure::Body(BodyFault::Broken)
+            }
+            Self::Sent(fault) => Failure::Upstream(fault),
+            Self::Unsent(_) => Failure::Upstream(UpstreamFault::Closed),
+        }
+    }
+}
