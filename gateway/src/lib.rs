@@ -1,2 +1,33 @@
+//! The Portcullis gateway: a hyper server over one readable stack of tower Layers.
+//!
+//! Read it from the top: [`cli`] → [`gateway`] (start, join) → [`stack`] (the order of the layers) → what the stack is made
+//! of. Arrows go down only:
+//!
+//! | floor | modules |
+//! |---|---|
+//! | the command line | [`cli`] |
+//! | start and join | [`gateway`], [`worker`] |
+//! | the order of the layers | [`stack`] |
+//! | its stages | [`router`], [`respond`], [`authentication`], [`upstream`], [`sanitise`], [`record`] |
+//! | what they pass on | [`reply`], [`upload`], [`exchange`], [`failure`] |
+//! | beside them | [`server`] (knows no route), [`control`] (the one writer), [`config`], [`telemetry`], [`limits`] |
+
+pub mod authentication;
+pub mod cli;
 pub mod config;
 pub mod control;
+pub mod exchange;
+pub mod failure;
+pub mod gateway;
+pub mod limits;
+pub mod record;
+pub mod reply;
+pub mod respond;
+pub mod router;
+pub mod sanitise;
+pub mod server;
+pub mod stack;
+pub mod telemetry;
+pub mod upload;
+pub mod upstream;
+pub mod worker;

@@ -1,0 +1,283 @@
+//! Which route a request takes, by host, path and method.
+//!
+//! Overlaps have one order, whatever the order in the file: an exact host before a suffix (a longer suffix before a shorter
+//! one) before any host; within a host a literal segment before a parameter before the rest of the path (`matchit` decides,
+//! segment by segment); on one pattern a route that names the method before one that takes any. If no route of the most
+//! specific host has the path, the next host is asked. A path that only other methods have is a 405 with `Allow`.
+//!
+//! [`Table`] is the immutable answer; [`Router`] is a worker's service over it, which owns one stack per route and calls it
+//! by `&mut`, so nothing is cloned per request. The mutex around a stack is never contended: a worker is one thread.
+//!
+//! The gateway's own paths (its health) stand among the routes, unless a route has exactly that path.
+
+use std::{
+    collections::HashMap,
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll, Waker, ready},
+};
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, Response, Uri, header::HOST, uri::PathAndQuery};
+use matchit::Params;
+use pin_project_lite::pin_project;
+use portcullis::view::Subscriber;
+use tower_service::Service;
+
+use crate::{
+    config::config::{HostPattern, Rewrite, RewritePart, Route},
+    failure::Failure,
+    reply::{Refusal, Reply, Routed},
+    upload::Upload,
+};
+
+/// A route's place in the configuration.
+pub type RouteId = usize;
+
+/// What is at the end of a path.
+#[derive(Debug, Default, Clone)]
+struct Methods {
+    named: Vec<(Method, RouteId)>,
+    any: Option<RouteId>,
+}
+
+/// What a request is for.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Found {
+    /// A route, and the target under which its upstream knows the path, where that differs.
+    Route(RouteId, Option<Uri>),
+    /// One of the gateway's own paths.
+    Own(&'static str),
+}
+
+/// All routes, ready to be asked.
+#[derive(Debug, Default)]
+pub struct Table {
+    exact: HashMap<String, matchit::Router<Methods>>,
+    /// Longest first.
+    suffixes: Vec<(String, matchit::Router<Methods>)>,
+    any: matchit::Router<Methods>,
+    rewrites: Vec<Option<Rewrite>>,
+    own: &'static [&'static str],
+}
+
+impl Table {
+    /// The table of checked routes, and of the gateway's own paths.
+    pub fn new(routes: &[Route], own: &'static [&'static str]) -> Self {
+        let mut paths: HashMap<Option<&HostPattern>, HashMap<&str, Methods>> = HashMap::new();
+        for (id, route) in routes.iter().enumerate() {
+            let methods =
+                paths.entry(route.host.as_ref()).or_default().entry(&route.path.0).or_default();
+            methods.named.extend(route.methods.iter().map(|method| (method.clone(), id)));
+            if route.methods.is_empty() {
+                methods.any = Some(id);
+            }
+        }
+        let anywhere = paths.entry(None).or_default();
+        for (index, path) in own.iter().enumerate() {
+            let id = routes.len() + index;
+            anywhere.entry(path).or_insert(Methods {
+                named: vec![(Method::GET, id), (Method::HEAD, id)],
+                any: None,
+            });
+        }
+        let rewrites = routes.iter().map(|route| route.rewrite.clone()).collect();
+        let mut table = Self { rewrites, own, ..Self::default() };
+        for (host, paths) in paths {
+            table.plant(host, tree(paths));
+        }
+        table.suffixes.sort_by_key(|(suffix, _)| std::cmp::Reverse(suffix.len()));
+        table
+    }
+
+    fn plant(&mut self, host: Option<&HostPattern>, tree: matchit::Router<Methods>) {
+        match host {
+            Some(HostPattern::Exact(host)) => drop(self.exact.insert(host.clone(), tree)),
+            Some(HostPattern::Suffix(suffix)) => self.suffixes.push((suffix.clone(), tree)),
+            None => self.any = tree,
+        }
+    }
+
+    /// What a request is for.
+    ///
+    /// # Errors
+    /// No route has the path, or none has it with this method.
+    pub fn find(&self, method: &Method, host: &str, uri: &Uri) -> Result<Found, Refusal> {
+        let mut allowed: Option<&Methods> = None;
+        for tree in self.trees(host) {
+            let Ok(found) = tree.at(uri.path()) else { continue };
+            match found.value.route(method) {
+                Some(id) if id >= self.rewrites.len() => {
+                    return Ok(Found::Own(self.own[id - self.rewrites.len()]));
+                }
+                Some(id) => {
+                    return self.rewritten(id, uri, &found.params).map(|uri| Found::Route(id, uri));
+                }
+                None => allowed = allowed.or(Some(found.value)),
+            }
+        }
+        Err(match allowed {
+            None => Refusal { failure: Failure::NoRoute, route: None },
+            Some(methods) => Refusal {
+                failure: Failure::MethodNotAllowed { allow: methods.allow() },
+                route: None,
+            },
+        })
+    }
+
+    /// The trees to ask for this host, most specific first.
+    fn trees(&self, host: &str) -> impl Iterator<Item = &matchit::Router<Methods>> {
+        let named = (!self.exact.is_empty() || !self.suffixes.is_empty()).then(|| bare_host(host));
+        let exact = named.as_deref().and_then(|host| self.exact.get(host));
+        let ends = move |suffix: &str| named.as_deref().is_some_and(|host| host.ends_with(suffix));
+        let suffixes =
+            self.suffixes.iter().filter(move |(suffix, _)| ends(suffix)).map(|(_, tree)| tree);
+        exact.into_iter().chain(suffixes).chain([&self.any])
+    }
+
+    fn rewritten(
+        &self,
+        id: RouteId,
+        uri: &Uri,
+        params: &Params<'_, '_>,
+    ) -> Result<Option<Uri>, Refusal> {
+        let Some(rewrite) = &self.rewrites[id] else { return Ok(None) };
+        let mut target = String::with_capacity(uri.path().len());
+        for part in &rewrite.parts {
+            match part {
+                RewritePart::Literal(text) => target.push_str(text),
+                RewritePart::Parameter(name) => {
+                    target.push_str(params.get(name).unwrap_or_default())
+                }
+            }
+        }
+        if let Some(query) = uri.query() {
+            target.push('?');
+            target.push_str(query);
+        }
+        match PathAndQuery::try_from(target) {
+            Ok(target) => Ok(Some(Uri::from(target))),
+            Err(_) => Err(Refusal {
+                failure: Failure::BadRequest("the rewritten path is no path"),
+                route: Some(id),
+            }),
+        }
+    }
+}
+
+impl Methods {
+    fn route(&self, method: &Method) -> Option<RouteId> {
+        let named = self.named.iter().find(|(name, _)| name == method);
+        named.map(|(_, id)| *id).or(self.any)
+    }
+
+    fn allow(&self) -> HeaderValue {
+        let names: Vec<_> = self.named.iter().map(|(method, _)| method.as_str()).collect();
+        HeaderValue::try_from(names.join(", ")).expect("methods are tokens")
+    }
+}
+
+fn tree(paths: HashMap<&str, Methods>) -> matchit::Router<Methods> {
+    let mut tree = matchit::Router::new();
+    for (path, methods) in paths {
+        tree.insert(path, methods).expect("checked in config: patterns don't conflict");
+    }
+    tree
+}
+
+/// A host as patterns have it: lower case, without port and trailing dot.
+fn bare_host(host: &str) -> String {
+    let name = match host.rfind(':') {
+        Some(colon) if !host.ends_with(']') => &host[..colon],
+        _ => host,
+    };
+    name.trim_end_matches('.').to_ascii_lowercase()
+}
+
+/// Answers for the gateway's own paths.
+pub type Own = Arc<dyn Fn(&str) -> Response<Bytes> + Send + Sync>;
+
+/// A worker's routes.
+pub struct Router<S> {
+    table: Arc<Table>,
+    stacks: Vec<Mutex<S>>,
+    switchboard: Subscriber,
+    own: Own,
+}
+
+impl<S> Router<S> {
+    /// A router over one stack per route.
+    pub fn new(table: Arc<Table>, stacks: Vec<S>, switchboard: Subscriber, own: Own) -> Self {
+        Self { table, stacks: stacks.into_iter().map(Mutex::new).collect(), switchboard, own }
+    }
+}
+
+impl<S, B> Service<Request<Upload>> for Router<S>
+where
+    S: Service<Request<Upload>, Response = Response<B>, Error = Failure>,
+{
+    type Response = Routed<B>;
+    type Error = Refusal;
+    type Future = RouteFuture<S::Future, B>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Refusal>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, mut request: Request<Upload>) -> Self::Future {
+        let host =
+            request.headers().get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+        match self.table.find(request.method(), host, request.uri()) {
+            Err(refusal) => RouteFuture::Done { result: Some(Err(refusal)) },
+            Ok(Found::Own(path)) => {
+                let response = (self.own)(path).map(Reply::own);
+                RouteFuture::Done { result: Some(Ok(Routed { response, route: None })) }
+            }
+            Ok(Found::Route(id, target)) => {
+                if let Some(target) = target {
+                    *request.uri_mut() = target;
+                }
+                // One load for the whole request: every layer below sees the same switchboard.
+                request.extensions_mut().insert(self.switchboard.pin());
+                let stack = self.stacks[id].get_mut().unwrap_or_else(PoisonError::into_inner);
+                // Every layer of the gateway is ready at once, and waits in its future; the contract wants to be asked.
+                let _ = stack.poll_ready(&mut Context::from_waker(Waker::noop()));
+                RouteFuture::Running { future: stack.call(request), route: id }
+            }
+        }
+    }
+}
+
+pin_project! {
+    /// A request on its way through its route's stack.
+    #[project = RouteProjection]
+    pub enum RouteFuture<F, B> {
+        /// Answered by the router itself.
+        Done { result: Option<Result<Routed<B>, Refusal>> },
+        /// In a stack.
+        Running { #[pin] future: F, route: RouteId },
+    }
+}
+
+impl<F, B> Future for RouteFuture<F, B>
+where
+    F: Future<Output = Result<Response<B>, Failure>>,
+{
+    type Output = Result<Routed<B>, Refusal>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.project() {
+            RouteProjection::Done { result } => {
+                Poll::Ready(result.take().expect("polled once after it is done"))
+            }
+            RouteProjection::Running { future, route } => {
+                Poll::Ready(match ready!(future.poll(cx)) {
+                    Ok(response) => {
+                        Ok(Routed { response: response.map(Reply::of_route), route: Some(*route) })
+                    }
+                    Err(failure) => Err(Refusal { failure, route: Some(*route) }),
+                })
+            }
+        }
+    }
+}

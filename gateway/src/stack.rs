@@ -1,0 +1,153 @@
+//! THE order of the layers, outermost first, with the reason why each stands where it does.
+//!
+//! Whoever wants to know what happens to a request reads [`front`] and then [`route`]. Everything here is composed
+//! statically: one type for all routes (a layer that a route doesn't use passes through), and one box per request, around
+//! the innermost future.
+
+use std::{convert::Infallible, net::IpAddr, num::NonZeroUsize, sync::Arc, time::Duration};
+
+use http::{Extensions, Request, Response};
+use http_body::Body;
+use portcullis::{
+    auto_disable::{AutoDisableLayer, Meter},
+    circuit_breaker::{Breaker, CircuitBreakerLayer},
+    concurrency::{ConcurrencyLayer, Limit},
+    deadline::DeadlineLayer,
+    flag_headers::FlagHeadersLayer,
+    killswitch::KillswitchLayer,
+    rate_limit::{Limiter, RateLimitLayer},
+    refuse::AsError,
+    view::Subscriber,
+};
+use tower::ServiceBuilder;
+use tower_service::Service;
+
+use crate::{
+    authentication::layer::{AuthenticationLayer, Authenticator},
+    exchange::Exchange,
+    failure::{Blame, Failure},
+    record::layer::{Arrival, Record, Recorded, Settings},
+    respond::{Respond, Texts},
+    router::{Own, Router, Table},
+    sanitise::layer::{Rules, Sanitise},
+    upload::Upload,
+    upstream::forward::Forward,
+};
+
+/// What stands around the router: every request passes here, whether a route is found or not.
+pub struct Front {
+    /// What is recorded.
+    pub record: Arc<Settings>,
+    /// What refusals say.
+    pub texts: Arc<Texts>,
+    /// What may pass.
+    pub rules: Rules,
+    /// Which route it takes.
+    pub table: Arc<Table>,
+    /// Where the switchboard is pinned from.
+    pub switchboard: Subscriber,
+    /// The gateway's own paths.
+    pub own: Own,
+}
+
+/// The whole stack of one worker, over the stacks of its routes.
+pub fn front<S, B>(
+    front: Front,
+    routes: Vec<S>,
+) -> impl Service<Arrival, Response = Response<Recorded<B>>, Error = Infallible, Future: Send> + Send
+where
+    S: Service<Request<Upload>, Response = Response<B>, Error = Failure, Future: Send> + Send,
+    B: Body<Data = bytes::Bytes, Error = Failure> + Send,
+{
+    let router = Router::new(front.table, routes, front.switchboard, front.own);
+    // Sees every answer, and each refusal while it is still typed.
+    let record = |inner| Record::new(inner, front.record);
+    // From here outward a request always has an answer; the error type ends here.
+    let respond = |inner| Respond::new(inner, front.texts);
+    // From here inward a request can be read in only one way.
+    let sanitise = |inner| Sanitise::new(inner, front.rules);
+    record(respond(sanitise(router)))
+}
+
+/// What one route needs; shared parts (limits, breakers, meters) are handles, so every worker has the same.
+pub struct RouteParts {
+    /// The route's bound on a whole request.
+    pub timeout: Duration,
+    /// Requests of this route in flight.
+    pub in_flight: Option<Limit>,
+    /// Requests of this route by client address.
+    pub rate_limit: Option<Limiter<IpAddr>>,
+    /// The switchboard.
+    pub switchboard: Subscriber,
+    /// Features without which the route refuses, its own among them.
+    pub rejects: Vec<Arc<str>>,
+    /// Features about which the upstream is told.
+    pub informs: Vec<Arc<str>>,
+    /// Who asks, where the route wants to know.
+    pub authenticator: Option<Authenticator>,
+    /// Flags about which the upstream is told.
+    pub flags: Vec<Arc<str>>,
+    /// The breaker.
+    pub breaker: Option<Breaker>,
+    /// Meters that may turn the route's features off.
+    pub meters: Vec<Meter>,
+    /// Calls to the upstream in flight.
+    pub concurrency: Option<Limit>,
+    /// The way to the upstream, with the attempt's deadline.
+    pub forward: Forward,
+}
+
+/// The stack of one route.
+pub fn route(
+    parts: RouteParts,
+) -> impl Service<
+    Request<Upload>,
+    Response = Response<impl Body<Data = bytes::Bytes, Error = Failure> + Send + use<>>,
+    Error = Failure,
+    Future: Send,
+> + Send
++ use<> {
+    let blame = Blame::hung_after(parts.timeout);
+    ServiceBuilder::new()
+        // Request deadline: bounds the whole, retries included.
+        .layer(DeadlineLayer::new(parts.timeout).refuse(AsError))
+        // Admission: sheds before any work is done.
+        .layer(ConcurrencyLayer::optional(parts.in_flight).refuse(AsError))
+        .layer(
+            RateLimitLayer::optional(parts.rate_limit, client as fn(&Extensions) -> Option<IpAddr>)
+                .refuse(AsError),
+        )
+        // Killswitch: off means off. Nothing below runs, counts or connects.
+        .layer(
+            KillswitchLayer::new(parts.switchboard.clone())
+                .rejects(parts.rejects)
+                .informs(parts.informs)
+                .refuse(AsError),
+        )
+        // Authentication: the auth service decides; when it is away, a local check does, and says so.
+        .layer(AuthenticationLayer::optional(parts.authenticator))
+        // Flag headers: need the identity.
+        .layer(FlagHeadersLayer::new(parts.switchboard).flags(parts.flags))
+        // Breaker: fails fast when the upstream is known to be bad.
+        .layer(CircuitBreakerLayer::optional(parts.breaker).classify(blame).refuse(AsError))
+        // Auto-disable: inside the breaker, because a refused call says nothing about the feature.
+        .layer(AutoDisableLayer::new(parts.meters).classify(blame))
+        // Concurrency: a slot of the upstream is held until the end of the body.
+        .layer(ConcurrencyLayer::optional(parts.concurrency).refuse(AsError))
+        // Attempt deadline and upstream: innermost, so that the layers above see a slow call as a failed one.
+        .service(parts.forward)
+}
+
+fn client(extensions: &Extensions) -> Option<IpAddr> {
+    extensions.get::<Exchange>().map(|exchange| exchange.client)
+}
+
+/// The name under which a route can be killed without being declared.
+pub fn route_feature(route: &str) -> Arc<str> {
+    format!("route:{route}").into()
+}
+
+/// A limit of calls in flight, if one is configured.
+pub fn limit(name: &Arc<str>, max: Option<NonZeroUsize>) -> Option<Limit> {
+    max.map(|max| Limit::new(name.clone(), max))
+}

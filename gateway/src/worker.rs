@@ -1,0 +1,94 @@
+//! A worker: one thread, one runtime, its own connections, pools and stacks.
+//!
+//! Nothing is stolen and nothing is woken across cores. What workers share (breakers, limits, meters, the switchboard) comes
+//! in as handles; what they don't is made here.
+
+use std::{
+    convert::Infallible,
+    net::IpAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use tokio::{sync::mpsc::UnboundedReceiver, task::JoinSet};
+use tower_service::Service;
+
+use crate::{
+    record::layer::Arrival,
+    server::{accept::Accepted, connection::Protocols, drain::Signal, peer::Peer},
+};
+
+/// What a worker serves with.
+pub struct Worker<S> {
+    /// The stack, outermost layer first.
+    pub stack: S,
+    /// Both protocols with their bounds.
+    pub protocols: Protocols,
+    /// Whose forwarding headers are believed.
+    pub trusted: Arc<dyn Fn(IpAddr) -> bool + Send + Sync>,
+    /// When to finish.
+    pub stop: Arc<Signal>,
+    /// How long connections may take to finish.
+    pub drain_timeout: Duration,
+}
+
+impl<S, B> Worker<S>
+where
+    S: Service<Arrival, Response = Response<B>, Error = Infallible, Future: Send + 'static>
+        + Send
+        + 'static,
+    B: http_body::Body<Data = bytes::Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>>
+        + Send
+        + 'static,
+{
+    /// Serves what arrives until there is nothing more to come and all is over.
+    pub async fn run(self, mut arrivals: UnboundedReceiver<Accepted>) {
+        let protocols = Arc::new(self.protocols);
+        let stack = Arc::new(Mutex::new(self.stack));
+        let mut connections = JoinSet::new();
+        loop {
+            tokio::select! {
+                arrival = arrivals.recv() => {
+                    let Some(Accepted { stream, address, held }) = arrival else { break };
+                    let Ok(stream) = tokio::net::TcpStream::from_std(stream) else { continue };
+                    let peer = Arc::new(Peer::new(address, &*self.trusted));
+                    let service = Door { stack: stack.clone(), peer };
+                    let (protocols, drain) = (protocols.clone(), self.stop.drain());
+                    connections.spawn(async move {
+                        protocols.serve(stream, service, drain).await;
+                        drop(held);
+                    });
+                }
+                // Keeps the set from growing; a panic costs its connection and nothing else.
+                Some(_) = connections.join_next() => {}
+            }
+        }
+        let all = async { while connections.join_next().await.is_some() {} };
+        if tokio::time::timeout(self.drain_timeout, all).await.is_err() {
+            connections.shutdown().await;
+        }
+    }
+}
+
+/// A connection's way into its worker's stack.
+struct Door<S> {
+    stack: Arc<Mutex<S>>,
+    peer: Arc<Peer>,
+}
+
+impl<S> hyper::service::Service<Request<Incoming>> for Door<S>
+where
+    S: Service<Arrival>,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn call(&self, request: Request<Incoming>) -> S::Future {
+        // Never contended (a worker is one thread) and held for the call alone, not for its future.
+        let mut stack = self.stack.lock().unwrap_or_else(PoisonError::into_inner);
+        stack.call(Arrival { peer: self.peer.clone(), request })
+    }
+}
