@@ -175,6 +175,16 @@ async fn a_new_switchboard_is_told_at_once_even_at_the_same_revision() {
 }
 
 #[tokio::test]
+async fn a_flip_is_told_by_its_revision_although_the_flags_are_the_same() {
+    let first = board([flag("theme", 100.0)]);
+    let (publisher, subscriber) = channel(first.clone());
+    let layer = FlagHeadersLayer::new(subscriber).flags(["theme"]);
+    assert_eq!(told(&layer, Request::new(())).await[FEATURE_FLAGS_REVISION], "0");
+    publisher.publish(first.at_revision(1));
+    assert_eq!(told(&layer, Request::new(())).await[FEATURE_FLAGS_REVISION], "1");
+}
+
+#[tokio::test]
 async fn a_request_is_told_the_switchboard_that_was_pinned_for_it() {
     let (publisher, subscriber) = channel(board([flag("theme", 100.0)]).at_revision(1));
     let layer = FlagHeadersLayer::new(subscriber.clone()).flags(["theme"]);

@@ -2,7 +2,7 @@
 #![cfg(feature = "embedded")]
 #![allow(clippy::unwrap_used, reason = "in a test, also where a function helps it")]
 
-use std::{fs, path::Path};
+use std::{fs, io::Write, path::Path};
 
 use portcullis::{
     store::{AuditEntry, EmbeddedStore, MemoryStore, Saved, Store, StoreError},
@@ -334,6 +334,34 @@ fn an_audited_restore_is_taken_over_as_well() {
     let loaded = store.load().unwrap().unwrap();
     assert!(loaded.states[&feature(1)].enabled);
     assert!(!loaded.states[&feature(2)].enabled);
+}
+
+#[test]
+fn an_audited_act_that_changed_no_state_is_no_flip() {
+    let directory = written(2);
+    let mut store = open(&directory);
+    let reset = AuditEntry {
+        feature: "breaker:auth".to_owned(),
+        before: Some(state(true)),
+        after: state(true),
+        ..flip(3)
+    };
+    store.append_audit(&reset).unwrap();
+    assert_eq!(store.load().unwrap(), Some(saved(2)));
+    assert_eq!(store.notices(), [""; 0]);
+}
+
+#[test]
+fn what_a_failed_append_left_behind_is_overwritten_by_the_next_one() {
+    let directory = written(1);
+    let mut store = open(&directory);
+    let mut file = fs::OpenOptions::new().append(true).open(directory.path().join(AUDIT)).unwrap();
+    file.write_all(&[b'x'; 10_000]).unwrap();
+    assert_eq!(store.audit(10).unwrap(), [flip(1)]);
+    store.append_audit(&flip(2)).unwrap();
+    assert_eq!(store.verify_audit().unwrap(), 2);
+    drop(store);
+    assert_eq!(open(&directory).audit(10).unwrap(), [flip(1), flip(2)]);
 }
 
 #[test]

@@ -75,6 +75,15 @@ fn a_restore_undoes_a_kill_and_has_no_expiry() {
     let restored = killed.apply(&flip, NOW).unwrap();
     assert_eq!(off(&restored), [""; 0]);
     assert_eq!(restored.next_expiry(), None);
+    assert_eq!(restored.state(restored.id("reports").unwrap()).expires_at, None);
+}
+
+#[test]
+fn what_is_on_does_not_expire() {
+    let odd = State { expires_at: Some(UnixMillis(1)), ..State::default() };
+    let board = board().with_state("orders", odd);
+    assert_eq!(board.next_expiry(), None);
+    assert!(board.expire(UnixMillis(2)).is_none());
 }
 
 #[test]

@@ -21,7 +21,7 @@ use crate::{
 pub const KILLSWITCHES: HeaderName = HeaderName::from_static("killswitches");
 
 /// The service made by [`KillswitchLayer`](super::KillswitchLayer).
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Killswitch<S, R> {
     pub(super) inner: S,
     pub(super) subscriber: Subscriber,
@@ -129,20 +129,6 @@ where
                 tell(&mut request, &members);
                 ResponseFuture::passed(self.inner.call(request))
             }
-        }
-    }
-}
-
-/// A clone is not ready, so it holds no refusal either.
-impl<S: Clone, R: Clone> Clone for Killswitch<S, R> {
-    fn clone(&self) -> Self {
-        Self {
-            inner: self.inner.clone(),
-            subscriber: self.subscriber.clone(),
-            rejects: self.rejects.clone(),
-            informs: self.informs.clone(),
-            refuse: self.refuse.clone(),
-            held: None,
         }
     }
 }
