@@ -256,8 +256,8 @@ async fn while_it_refuses_the_inner_service_is_not_asked() {
     let (inner, mut handle) = tower_test::mock::pair::<Request<()>, Response<Script>>();
     handle.allow(0);
     let mut service = CircuitBreakerLayer::new(breaker).layer(inner);
-    let refusal = service.ready().await.unwrap().call(request()).await.unwrap();
-    assert_eq!(refusal.status(), REFUSED);
+    assert!(poll_ready(&mut service).await.is_ready());
+    assert_eq!(service.call(request()).await.unwrap().status(), REFUSED);
 }
 
 #[tokio::test(start_paused = true)]
