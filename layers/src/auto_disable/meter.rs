@@ -38,10 +38,10 @@ struct Shared {
     feature: Arc<str>,
     clock: fn() -> Instant,
     on_trip: Box<dyn Fn(&Trip) + Send + Sync>,
-    guarded: Mutex<Guarded>,
+    locked: Mutex<Locked>,
 }
 
-struct Guarded {
+struct Locked {
     core: Core,
     since: Option<SystemTime>,
     last_error: Option<String>,
@@ -91,12 +91,12 @@ impl Meter {
         settings: Settings,
         on_trip: impl Fn(&Trip) + Send + Sync + 'static,
     ) -> Self {
-        let guarded = Guarded { core: Core::new(settings), since: None, last_error: None };
+        let locked = Locked { core: Core::new(settings), since: None, last_error: None };
         Self(Arc::new(Shared {
             feature: feature.into(),
             clock: Instant::now,
             on_trip: Box::new(on_trip),
-            guarded: Mutex::new(guarded),
+            locked: Mutex::new(locked),
         }))
     }
 
@@ -130,11 +130,11 @@ impl Meter {
 
     /// Counts a call at a moment of the meter's clock.
     pub(super) fn record_at(&self, now: Instant, outcome: Outcome) {
-        let mut guarded = self.lock();
-        let Some(counts) = guarded.core.record(outcome, now) else { return };
-        guarded.since = Some(SystemTime::now());
-        let trip = self.trip(counts, guarded.core.settings().window);
-        drop(guarded);
+        let mut locked = self.lock();
+        let Some(counts) = locked.core.record(outcome, now) else { return };
+        locked.since = Some(SystemTime::now());
+        let trip = self.trip(counts, locked.core.settings().window);
+        drop(locked);
         (self.0.on_trip)(&trip);
     }
 
@@ -144,26 +144,26 @@ impl Meter {
 
     /// Counts anew: the feature is on again.
     pub fn reset(&self) {
-        let mut guarded = self.lock();
-        guarded.core.reset();
-        guarded.since = None;
-        guarded.last_error = None;
+        let mut locked = self.lock();
+        locked.core.reset();
+        locked.since = None;
+        locked.last_error = None;
     }
 
     /// The meter as it is now.
     pub fn snapshot(&self) -> Snapshot {
-        let mut guarded = self.lock();
-        let Counts { calls, failures } = guarded.core.counts((self.0.clock)());
-        let Settings { errors, window } = guarded.core.settings();
+        let mut locked = self.lock();
+        let Counts { calls, failures } = locked.core.counts((self.0.clock)());
+        let Settings { errors, window } = locked.core.settings();
         Snapshot {
             feature: self.0.feature.clone(),
             errors: failures,
             calls,
             threshold: errors.get(),
             window,
-            tripped: guarded.core.tripped(),
-            since: guarded.since,
-            last_error: guarded.last_error.clone(),
+            tripped: locked.core.tripped(),
+            since: locked.since,
+            last_error: locked.last_error.clone(),
         }
     }
 
@@ -172,8 +172,8 @@ impl Meter {
     }
 
     /// A panic can't leave the core half-changed: it does arithmetic only.
-    fn lock(&self) -> MutexGuard<'_, Guarded> {
-        self.0.guarded.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Locked> {
+        self.0.locked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -32,14 +32,14 @@ struct Shared {
     listeners: Vec<Listener>,
     /// The core's standing ticket, mirrored so that admission needs no lock; [`SHUT`] where there is none.
     gate: AtomicU64,
-    guarded: Mutex<Guarded>,
+    locked: Mutex<Locked>,
     /// Held by the one who tells the listeners, so that they hear of changes one at a time and in order.
     telling: Mutex<()>,
 }
 
 type Listener = Box<dyn Fn(&Change) + Send + Sync>;
 
-struct Guarded {
+struct Locked {
     core: Core,
     since: SystemTime,
     untold: VecDeque<Change>,
@@ -106,14 +106,13 @@ impl Breaker {
     pub fn new(name: impl Into<Arc<str>>, settings: Settings) -> Self {
         let core = Core::new(settings);
         let gate = AtomicU64::new(gate(&core));
-        let guarded =
-            Mutex::new(Guarded { core, since: SystemTime::now(), untold: VecDeque::new() });
+        let locked = Mutex::new(Locked { core, since: SystemTime::now(), untold: VecDeque::new() });
         Self(Arc::new(Shared {
             name: name.into(),
             clock: Instant::now,
             listeners: Vec::new(),
             gate,
-            guarded,
+            locked,
             telling: Mutex::new(()),
         }))
     }
@@ -177,8 +176,8 @@ impl Breaker {
     /// The breaker as it is now.
     pub fn snapshot(&self) -> Snapshot {
         let now = self.now();
-        let guarded = self.lock();
-        let (core, totals) = (&guarded.core, guarded.core.totals());
+        let locked = self.lock();
+        let (core, totals) = (&locked.core, locked.core.totals());
         Snapshot {
             name: self.0.name.clone(),
             state: core.state(),
@@ -188,7 +187,7 @@ impl Breaker {
             failures_total: totals.answers.failures,
             rejected_total: totals.rejected,
             would_reject_total: totals.would_reject,
-            since: guarded.since,
+            since: locked.since,
             retry_after: core.retry_after(now),
             why: core.why().map(|why| why.to_string()),
         }
@@ -229,16 +228,16 @@ impl Breaker {
 
     /// Puts an event to the core, and tells of the change that it made once the lock is free again.
     fn with_core<T>(&self, event: impl FnOnce(&mut Core) -> (T, Option<Changed>)) -> T {
-        let mut guarded = self.lock();
-        let before = guarded.core.standing_ticket();
-        let (answer, changed) = event(&mut guarded.core);
-        if guarded.core.standing_ticket() != before {
-            self.0.gate.store(gate(&guarded.core), Ordering::Release);
+        let mut locked = self.lock();
+        let before = locked.core.standing_ticket();
+        let (answer, changed) = event(&mut locked.core);
+        if locked.core.standing_ticket() != before {
+            self.0.gate.store(gate(&locked.core), Ordering::Release);
         }
         let Some(changed) = changed else { return answer };
-        guarded.since = SystemTime::now();
-        guarded.untold.push_back(self.change(changed));
-        drop(guarded);
+        locked.since = SystemTime::now();
+        locked.untold.push_back(self.change(changed));
+        drop(locked);
         self.tell();
         answer
     }
@@ -289,8 +288,8 @@ impl Breaker {
     }
 
     /// A panic can't leave the core half-changed: it does arithmetic only.
-    fn lock(&self) -> MutexGuard<'_, Guarded> {
-        self.0.guarded.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Locked> {
+        self.0.locked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
