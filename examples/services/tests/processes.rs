@@ -24,14 +24,18 @@ fn start(binary: &str, data_dir: &TempDir, port: u16) -> Child {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .unwrap()
+        .expect("cargo built the binary")
 }
 
 /// Reads until the line that says where the service listens.
 fn listening(child: &mut Child, name: &str) -> String {
-    let stdout = BufReader::new(child.stdout.as_mut().unwrap());
+    let stdout = BufReader::new(child.stdout.as_mut().expect("stdout is piped"));
     let address = stdout.lines().find_map(|line| {
-        Some(line.unwrap().strip_prefix(&format!("{name} listening on "))?.to_owned())
+        Some(
+            line.expect("stdout is text")
+                .strip_prefix(&format!("{name} listening on "))?
+                .to_owned(),
+        )
     });
     address.expect("the service starts")
 }
