@@ -14,11 +14,11 @@ async fn a_request_in_flight_is_finished_and_nothing_new_is_taken() {
     );
     let mut gateway = Gateway::in_front_of(&upstream).start().await;
     let mut connection = RawConnection::open(gateway.address()).await;
-    connection.write("GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    connection.write("GET /x HTTP/1.1\r\nHost: x\r\n\r\n").await;
     upstream.requests_until(1).await;
 
     gateway.ask_to_end();
-    let url = gateway.url("/");
+    let url = gateway.url("/x");
     eventually(PATIENCE, "new connections are refused", async || {
         Client::new().get(&url).attempt().await.is_err()
     })
@@ -35,7 +35,7 @@ async fn a_draining_gateway_is_not_ready() {
         Upstream::always(Script::default().at(&gate).head(200).header("content-length", "0"));
     let mut gateway = Gateway::in_front_of(&upstream).start().await;
     let mut connection = RawConnection::open(gateway.address()).await;
-    connection.write("GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    connection.write("GET /x HTTP/1.1\r\nHost: x\r\n\r\n").await;
     upstream.requests_until(1).await;
 
     gateway.ask_to_end();
@@ -53,7 +53,7 @@ async fn a_kept_connection_without_a_request_does_not_hold_up_the_end() {
     let upstream = Upstream::always(Script::answer(200, ""));
     let mut gateway = Gateway::in_front_of(&upstream).start().await;
     let mut idle = RawConnection::open(gateway.address()).await;
-    idle.write("GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    idle.write("GET /x HTTP/1.1\r\nHost: x\r\n\r\n").await;
     idle.read_answer().await;
     let start = std::time::Instant::now();
     assert_eq!(gateway.terminate().await.code(), Some(0));
@@ -68,7 +68,7 @@ async fn a_request_that_never_ends_is_cut_when_the_drain_is_over() {
         .start()
         .await;
     let mut connection = RawConnection::open(gateway.address()).await;
-    connection.write("GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    connection.write("GET /x HTTP/1.1\r\nHost: x\r\n\r\n").await;
     upstream.requests_until(1).await;
 
     assert!(gateway.terminate().await.code().is_some());

@@ -30,7 +30,7 @@ async fn hop_by_hop_headers_of_a_request_end_at_the_gateway() {
     let mut connection = RawConnection::open(gateway.address()).await;
     connection
         .write(
-            "GET / HTTP/1.1\r\nHost: x\r\nConnection: keep-alive, X-Private\r\nX-Private: 1\r\nKeep-Alive: timeout=9\r\n\
+            "GET /x HTTP/1.1\r\nHost: x\r\nConnection: keep-alive, X-Private\r\nX-Private: 1\r\nKeep-Alive: timeout=9\r\n\
              Proxy-Authorization: secret\r\nProxy-Connection: keep-alive\r\nTE: trailers\r\nX-Public: 2\r\n\r\n",
         )
         .await;
@@ -50,7 +50,7 @@ async fn a_connection_header_takes_nothing_away_that_the_upstream_relies_on() {
     let mut connection = RawConnection::open(gateway.address()).await;
     connection
         .write(
-            "GET / HTTP/1.1\r\nHost: x\r\nConnection: Host, Authorization, X-Forwarded-For, X-Request-Id\r\n\
+            "GET /x HTTP/1.1\r\nHost: x\r\nConnection: Host, Authorization, X-Forwarded-For, X-Request-Id\r\n\
              Authorization: Bearer t\r\n\r\n",
         )
         .await;
@@ -73,7 +73,7 @@ async fn hop_by_hop_headers_of_an_answer_end_at_the_gateway() {
         .header("Proxy-Authenticate", "Basic");
     let upstream = Upstream::always(script);
     let gateway = Gateway::in_front_of(&upstream).start().await;
-    let answer = Client::kept_alive().get(gateway.url("/")).await;
+    let answer = Client::kept_alive().get(gateway.url("/x")).await;
 
     for name in ["x-internal", "keep-alive", "proxy-authenticate"] {
         assert_eq!(answer.header(name), None, "{name}");
@@ -86,7 +86,7 @@ async fn an_upstream_is_told_who_asked_by_the_gateway_and_by_nobody_else() {
     let upstream = Upstream::always(Script::answer(200, ""));
     let gateway = Gateway::in_front_of(&upstream).start().await;
     Client::new()
-        .get(gateway.url("/"))
+        .get(gateway.url("/x"))
         .header("x-forwarded-for", "6.6.6.6")
         .header("x-forwarded-proto", "https")
         .header("forwarded", "for=6.6.6.6")
@@ -106,7 +106,7 @@ async fn a_trusted_proxy_may_say_who_asked() {
         .keys("[server]", "trusted_proxies = [\"127.0.0.1/32\"]")
         .start()
         .await;
-    Client::new().get(gateway.url("/")).header("x-forwarded-for", "6.6.6.6").await;
+    Client::new().get(gateway.url("/x")).header("x-forwarded-for", "6.6.6.6").await;
 
     assert_eq!(upstream.requests()[0].head.all("x-forwarded-for").join(", "), "6.6.6.6, 127.0.0.1");
 }
@@ -132,7 +132,7 @@ async fn a_client_cannot_speak_for_the_gateway_in_any_spelling() {
             let mut connection = RawConnection::open(gateway.address()).await;
             connection
                 .write(format!(
-                    "GET / HTTP/1.1\r\nHost: x\r\n{spelling}: spoof\r\n{spelling}: spoof\r\n\r\n"
+                    "GET /x HTTP/1.1\r\nHost: x\r\n{spelling}: spoof\r\n{spelling}: spoof\r\n\r\n"
                 ))
                 .await;
             connection.read_head().await;
@@ -151,8 +151,8 @@ async fn a_client_cannot_speak_for_the_gateway_in_any_spelling() {
 async fn every_request_carries_an_id_of_its_own() {
     let upstream = Upstream::always(Script::answer(200, ""));
     let gateway = Gateway::in_front_of(&upstream).start().await;
-    Client::new().get(gateway.url("/")).await;
-    Client::new().get(gateway.url("/")).await;
+    Client::new().get(gateway.url("/x")).await;
+    Client::new().get(gateway.url("/x")).await;
 
     let ids: Vec<_> = upstream
         .requests()
@@ -185,7 +185,7 @@ async fn flags_go_up_in_one_header_and_a_client_copy_does_not() {
         .keys("[flags.nobody]", "enabled = true\nrollout_percentage = 0")
         .start()
         .await;
-    Client::new().get(gateway.url("/")).header("feature-flags", "nobody").await;
+    Client::new().get(gateway.url("/x")).header("feature-flags", "nobody").await;
 
     let request = &upstream.requests()[0];
     let flags = request.head.all("feature-flags");

@@ -82,13 +82,13 @@ async fn an_open_circuit_closes_on_the_first_success_after_its_wait() {
         .await;
     let client = Client::new();
     for _ in 0..2 {
-        assert_eq!(client.get(gateway.url("/")).await.status, 500);
+        assert_eq!(client.get(gateway.url("/x")).await.status, 500);
     }
-    client.get(gateway.url("/")).await.refused(503, "circuit_open");
+    client.get(gateway.url("/x")).await.refused(503, "circuit_open");
 
     upstream.now_always(Script::answer(200, "well again"));
     eventually(Duration::from_secs(5), "the circuit closes", async || {
-        client.get(gateway.url("/")).await.status == 200
+        client.get(gateway.url("/x")).await.status == 200
     })
     .await;
     gateway.logged("Circuit breaker CLOSED for app").await;

@@ -131,7 +131,7 @@ async fn any_route_can_be_killed_by_its_own_name() {
     let upstream = Upstream::always(Script::answer(200, ""));
     let gateway = Gateway::in_front_of(&upstream).start().await;
     flip(&gateway, "route:app", false, "testing").await.ok();
-    Client::new().get(gateway.url("/")).await.refused(503, "killswitch");
+    Client::new().get(gateway.url("/x")).await.refused(503, "killswitch");
     assert_eq!(upstream.request_count(), 0);
 }
 

@@ -18,7 +18,7 @@ async fn a_wrong_method_is_told_the_right_ones() {
         .keys("[[routes]]", "methods = [\"GET\", \"PUT\"]")
         .start()
         .await;
-    let answer = Client::new().request(Method::DELETE, gateway.url("/")).await;
+    let answer = Client::new().request(Method::DELETE, gateway.url("/x")).await;
     answer.refused(405, "method_not_allowed");
     let allow = answer.header("allow").expect("a 405 has Allow");
     assert!(allow.contains("GET") && allow.contains("PUT") && !allow.contains("DELETE"), "{allow}");
@@ -30,7 +30,7 @@ async fn a_refusal_names_neither_address_nor_product_version() {
     let upstream = Upstream::always(Script::answer(200, ""));
     upstream.refuse().await;
     let gateway = Gateway::in_front_of(&upstream).start().await;
-    let answer = Client::new().get(gateway.url("/")).await;
+    let answer = Client::new().get(gateway.url("/x")).await;
     answer.refused(502, "upstream_unreachable");
     let everything = format!("{answer}");
     for inside in [&upstream.port().to_string(), "os error", "hyper", "panicked"] {
@@ -54,9 +54,9 @@ async fn too_many_calls_are_told_when_to_come_back() {
         .await;
     let client = Client::new();
     for _ in 0..2 {
-        assert_eq!(client.get(gateway.url("/")).await.status, 200);
+        assert_eq!(client.get(gateway.url("/x")).await.status, 200);
     }
-    let answer = client.get(gateway.url("/")).await;
+    let answer = client.get(gateway.url("/x")).await;
     let problem = answer.refused(429, "rate_limited");
     assert_eq!(answer.header("retry-after"), Some(problem["retry_after"].to_string().as_str()));
     assert_eq!(upstream.request_count(), 2);
@@ -71,12 +71,12 @@ async fn too_many_calls_at_once_are_refused_and_the_slot_comes_back() {
         Gateway::in_front_of(&upstream).keys("[[routes]]", "in_flight_max = 1").start().await;
 
     let mut first = RawConnection::open(gateway.address()).await;
-    first.write("GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    first.write("GET /x HTTP/1.1\r\nHost: x\r\n\r\n").await;
     upstream.requests_until(1).await;
-    Client::new().get(gateway.url("/")).await.refused(503, "overloaded");
+    Client::new().get(gateway.url("/x")).await.refused(503, "overloaded");
     gate.open();
     assert_eq!(first.read_answer().await.status, 200);
-    assert_eq!(Client::new().get(gateway.url("/")).await.status, 200);
+    assert_eq!(Client::new().get(gateway.url("/x")).await.status, 200);
 }
 
 #[tokio::test]
@@ -85,11 +85,11 @@ async fn a_body_over_the_limit_is_refused() {
     let gateway =
         Gateway::in_front_of(&upstream).keys("[[routes]]", "body_bytes_max = 10").start().await;
     Client::new()
-        .post(gateway.url("/"))
+        .post(gateway.url("/x"))
         .body("0123456789+")
         .await
         .refused(413, "payload_too_large");
-    assert_eq!(Client::new().post(gateway.url("/")).body("0123456789").await.status, 200);
+    assert_eq!(Client::new().post(gateway.url("/x")).body("0123456789").await.status, 200);
 }
 
 #[tokio::test]
@@ -97,13 +97,13 @@ async fn an_ambiguous_request_is_refused_and_reaches_nobody() {
     let upstream = Upstream::always(Script::answer(200, ""));
     let gateway = Gateway::in_front_of(&upstream).start().await;
     for head in [
-        "GET / HTTP/1.1\r\n\r\n",
-        "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
-        "GET / HTTP/1.1\r\nHost: a b\r\n\r\n",
+        "GET /x HTTP/1.1\r\n\r\n",
+        "GET /x HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+        "GET /x HTTP/1.1\r\nHost: a b\r\n\r\n",
         "GET /%00 HTTP/1.1\r\nHost: x\r\n\r\n",
         "GET /a%2fb HTTP/1.1\r\nHost: x\r\n\r\n",
         "GET /../../etc HTTP/1.1\r\nHost: x\r\n\r\n",
-        "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+        "POST /x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
     ] {
         let mut connection = RawConnection::open(gateway.address()).await;
         connection.write(head).await;
@@ -128,7 +128,7 @@ async fn a_killed_feature_tells_its_public_message() {
         json!({ "enabled": false, "reason": "the cashier ran away", "duration_minutes": 30 });
     Client::new().post(gateway.admin_url("/admin/killswitch/shop")).json(&kill).await.ok();
 
-    let answer = Client::new().get(gateway.url("/")).await;
+    let answer = Client::new().get(gateway.url("/x")).await;
     let problem = answer.refused(503, "killswitch");
     assert_eq!(
         (&problem["error"], &problem["feature"]),

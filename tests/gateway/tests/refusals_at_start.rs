@@ -24,7 +24,7 @@ async fn a_second_start_on_the_same_address_fails_and_leaves_the_first_alone() {
     let second = Gateway::with_config("").on_ports(port, free_port()).ended().await;
     assert_eq!(second.code, CANT_BIND_OR_OPEN, "{:#?}", second.lines);
     for _ in 0..20 {
-        assert_eq!(Client::new().get(first.url("/")).await.text(), "first");
+        assert_eq!(Client::new().get(first.url("/x")).await.text(), "first");
     }
 }
 

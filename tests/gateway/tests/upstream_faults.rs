@@ -13,7 +13,7 @@ async fn a_silent_upstream_is_given_up_after_its_timeout() {
         .start()
         .await;
     let start = Instant::now();
-    Client::new().get(gateway.url("/")).await.refused(504, "timeout");
+    Client::new().get(gateway.url("/x")).await.refused(504, "timeout");
     assert!(start.elapsed() < Duration::from_secs(5));
     upstream.connections_gone().await;
 }
@@ -23,7 +23,7 @@ async fn the_whole_request_has_a_deadline() {
     let upstream = Upstream::always(Script::stall());
     let gateway =
         Gateway::in_front_of(&upstream).keys("[[routes]]", "timeout_seconds = 0.3").start().await;
-    Client::new().get(gateway.url("/")).await.refused(504, "timeout");
+    Client::new().get(gateway.url("/x")).await.refused(504, "timeout");
 }
 
 #[tokio::test]
@@ -34,7 +34,7 @@ async fn a_body_that_stops_coming_is_cut_off_and_not_taken_for_whole() {
         .start()
         .await;
     let failed =
-        Client::new().get(gateway.url("/")).within(Duration::from_secs(10)).attempt().await;
+        Client::new().get(gateway.url("/x")).within(Duration::from_secs(10)).attempt().await;
     assert!(failed.is_err_and(|failed| !failed.to_string().contains("no answer within")));
 }
 
@@ -45,7 +45,7 @@ async fn a_trickle_that_keeps_coming_is_let_through() {
         .keys("[upstreams.app]", "body_idle_timeout_seconds = 0.4")
         .start()
         .await;
-    assert_eq!(Client::new().get(gateway.url("/")).await.text(), "0123456789");
+    assert_eq!(Client::new().get(gateway.url("/x")).await.text(), "0123456789");
 }
 
 #[tokio::test]
@@ -63,11 +63,11 @@ async fn an_upstream_that_breaks_off_or_talks_nonsense_is_a_bad_gateway() {
     ] {
         let what = format!("{script:?}");
         upstream.next(script);
-        let answer = Client::new().post(gateway.url("/")).body("x").await;
+        let answer = Client::new().post(gateway.url("/x")).body("x").await;
         assert_eq!(answer.status, 502, "{what}: {answer}");
         answer.refused(502, "upstream_unreachable");
     }
-    assert_eq!(Client::new().get(gateway.url("/")).await.text(), "fine");
+    assert_eq!(Client::new().get(gateway.url("/x")).await.text(), "fine");
 }
 
 #[tokio::test]
@@ -85,7 +85,7 @@ async fn half_an_answer_is_not_passed_off_as_a_whole_one() {
             .then_close(),
     ] {
         upstream.next(script);
-        assert!(Client::new().get(gateway.url("/")).attempt().await.is_err());
+        assert!(Client::new().get(gateway.url("/x")).attempt().await.is_err());
     }
 }
 
@@ -95,8 +95,8 @@ async fn an_upstream_that_answers_twice_does_not_poison_the_next_request() {
     upstream.next(Script::answer_twice("first", "poison"));
     let gateway = Gateway::in_front_of(&upstream).keys("[server]", "workers = 1").start().await;
     let client = Client::kept_alive();
-    assert_eq!(client.get(gateway.url("/")).await.text(), "first");
-    assert_eq!(client.get(gateway.url("/")).await.text(), "own");
+    assert_eq!(client.get(gateway.url("/x")).await.text(), "first");
+    assert_eq!(client.get(gateway.url("/x")).await.text(), "own");
 }
 
 #[tokio::test]
@@ -104,7 +104,7 @@ async fn upstream_connections_are_kept_and_used_again() {
     let upstream = Upstream::always(Script::answer(200, ""));
     let gateway = Gateway::in_front_of(&upstream).keys("[server]", "workers = 1").start().await;
     for _ in 0..10 {
-        Client::new().get(gateway.url("/")).await;
+        Client::new().get(gateway.url("/x")).await;
     }
     assert_eq!((upstream.request_count(), upstream.connection_count()), (10, 1));
 }
@@ -114,7 +114,7 @@ async fn a_kept_connection_that_the_upstream_has_closed_is_not_noticed_by_the_cl
     let upstream = Upstream::always(Script::answer(200, "").then_close());
     let gateway = Gateway::in_front_of(&upstream).keys("[server]", "workers = 1").start().await;
     for _ in 0..5 {
-        assert_eq!(Client::new().post(gateway.url("/")).body("x").await.status, 200);
+        assert_eq!(Client::new().post(gateway.url("/x")).body("x").await.status, 200);
         upstream.connections_gone().await;
     }
     assert_eq!(upstream.request_count(), 5);
@@ -124,7 +124,7 @@ async fn a_kept_connection_that_the_upstream_has_closed_is_not_noticed_by_the_cl
 async fn a_request_that_can_be_repeated_survives_a_kept_connection_that_dies_under_it() {
     let (upstream, gateway) = dies_when_used_again().await;
     for _ in 0..2 {
-        assert_eq!(Client::new().get(gateway.url("/")).await.status, 200);
+        assert_eq!(Client::new().get(gateway.url("/x")).await.status, 200);
     }
     let came: Vec<_> = upstream
         .requests()
@@ -137,8 +137,8 @@ async fn a_request_that_can_be_repeated_survives_a_kept_connection_that_dies_und
 #[tokio::test]
 async fn a_request_that_must_not_be_repeated_is_sent_once() {
     let (upstream, gateway) = dies_when_used_again().await;
-    assert_eq!(Client::new().get(gateway.url("/")).await.status, 200);
-    Client::new().post(gateway.url("/")).body("pay").await.refused(502, "upstream_unreachable");
+    assert_eq!(Client::new().get(gateway.url("/x")).await.status, 200);
+    Client::new().post(gateway.url("/x")).body("pay").await.refused(502, "upstream_unreachable");
     assert_eq!(upstream.request_count(), 2);
 }
 
@@ -148,7 +148,7 @@ async fn what_a_client_does_wrong_is_not_held_against_the_upstream() {
     let gateway = fragile(&upstream).start().await;
     for fault in ["zz\r\n", "0x5\r\nhello\r\n", "5\r\nhelloooo\r\n"] {
         let mut connection = RawConnection::open(gateway.address()).await;
-        connection.write("POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n").await;
+        connection.write("POST /x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n").await;
         connection.write(fault).await;
         let answer = connection.read_to_end().await;
         assert!(
@@ -158,7 +158,7 @@ async fn what_a_client_does_wrong_is_not_held_against_the_upstream() {
         );
     }
     assert_eq!(
-        Client::new().get(gateway.url("/")).await.status,
+        Client::new().get(gateway.url("/x")).await.status,
         200,
         "the circuit is still closed"
     );
@@ -169,17 +169,17 @@ async fn a_client_that_goes_away_is_not_held_against_the_upstream() {
     let upstream = Upstream::always(Script::answer(200, ""));
     let gateway = fragile(&upstream).start().await;
     let mut connection = RawConnection::open(gateway.address()).await;
-    connection.write("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nhalf").await;
+    connection.write("POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nhalf").await;
     upstream.body_until(4).await;
     connection.reset();
     upstream.connections_gone().await;
 
     let mut connection = RawConnection::open(gateway.address()).await;
-    connection.write("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nhalf").await;
+    connection.write("POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nhalf").await;
     connection.half_close().await;
     connection.read_to_end().await;
     assert_eq!(
-        Client::new().get(gateway.url("/")).await.status,
+        Client::new().get(gateway.url("/x")).await.status,
         200,
         "the circuit is still closed"
     );
@@ -192,9 +192,9 @@ async fn what_an_upstream_does_wrong_is_held_against_it() {
     {
         let upstream = Upstream::always(script);
         let gateway = fragile(&upstream).start().await;
-        let _ = Client::new().get(gateway.url("/")).attempt().await;
+        let _ = Client::new().get(gateway.url("/x")).attempt().await;
         gateway.logged("Circuit breaker OPENED for app").await;
-        Client::new().get(gateway.url("/")).await.refused(503, "circuit_open");
+        Client::new().get(gateway.url("/x")).await.refused(503, "circuit_open");
     }
 }
 
