@@ -7,9 +7,9 @@
 
 use std::{
     collections::VecDeque,
-    fmt,
+    fmt, mem,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, TryLockError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant, SystemTime},
@@ -33,8 +33,6 @@ struct Shared {
     /// The core's standing ticket, mirrored so that admission needs no lock; [`SHUT`] where there is none.
     gate: AtomicU64,
     locked: Mutex<Locked>,
-    /// Held by the one who tells the listeners, so that they hear of changes one at a time and in order.
-    telling: Mutex<()>,
 }
 
 type Listener = Box<dyn Fn(&Change) + Send + Sync>;
@@ -43,6 +41,16 @@ struct Locked {
     core: Core,
     since: SystemTime,
     untold: VecDeque<Change>,
+    telling: bool,
+}
+
+/// Somebody's turn to tell; dropped only if a listener panics, and then the next one may.
+struct Turn<'b>(&'b Breaker);
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.0.lock().telling = false;
+    }
 }
 
 /// No generation reaches it.
@@ -106,14 +114,18 @@ impl Breaker {
     pub fn new(name: impl Into<Arc<str>>, settings: Settings) -> Self {
         let core = Core::new(settings);
         let gate = AtomicU64::new(gate(&core));
-        let locked = Mutex::new(Locked { core, since: SystemTime::now(), untold: VecDeque::new() });
+        let locked = Mutex::new(Locked {
+            core,
+            since: SystemTime::now(),
+            untold: VecDeque::new(),
+            telling: false,
+        });
         Self(Arc::new(Shared {
             name: name.into(),
             clock: Instant::now,
             listeners: Vec::new(),
             gate,
             locked,
-            telling: Mutex::new(()),
         }))
     }
 
@@ -242,27 +254,26 @@ impl Breaker {
         answer
     }
 
-    /// Tells the listeners what they haven't heard yet. Whoever finds another one telling, or a listener that gave the
-    /// order itself, leaves its change to that one.
+    /// Tells the listeners what they haven't heard yet, one at a time and in order. Whoever finds another one telling, or is
+    /// a listener itself, leaves its change to that one.
     fn tell(&self) {
-        loop {
-            let turn = match self.0.telling.try_lock() {
-                Ok(turn) => turn,
-                Err(TryLockError::Poisoned(turn)) => turn.into_inner(),
-                Err(TryLockError::WouldBlock) => return,
-            };
-            while let Some(change) = self.next_untold() {
-                self.0.listeners.iter().for_each(|listener| listener(&change));
-            }
-            drop(turn);
-            if self.lock().untold.is_empty() {
-                return;
-            }
+        if mem::replace(&mut self.lock().telling, true) {
+            return;
         }
+        let turn = Turn(self);
+        while let Some(change) = self.next_untold() {
+            self.0.listeners.iter().for_each(|listener| listener(&change));
+        }
+        mem::forget(turn);
     }
 
+    /// The next change to tell of. The turn ends under the very lock that found nothing left, so that no change is left
+    /// lying between two who each think that the other one tells it.
     fn next_untold(&self) -> Option<Change> {
-        self.lock().untold.pop_front()
+        let mut locked = self.lock();
+        let next = locked.untold.pop_front();
+        locked.telling = next.is_some();
+        next
     }
 
     fn change(&self, Changed { from, to, why, counted }: Changed) -> Change {
