@@ -227,13 +227,20 @@ mod tests {
 
     #[test]
     fn what_takes_too_long_is_ended_with_everything_below_it() {
-        let started = Instant::now();
-        let ended = shell("sleep 60 & echo $!; wait", Duration::from_millis(300));
+        let ended = shell("sleep 600 & echo $!; wait", Duration::from_secs(3));
         assert!(!ended.passed());
-        assert!(started.elapsed() < Duration::from_secs(30));
         let below: u32 = ended.lines[0].parse().unwrap();
-        let state = fs::read_to_string(format!("/proc/{below}/stat")).unwrap_or_default();
-        assert!(state.is_empty() || state.contains(") Z "), "still there: {state}");
+        // Its end is the kernel's business from here on, and not ours to wait for by a signal.
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while lives(below) {
+            assert!(Instant::now() < deadline, "{below} outlived its parent");
+            thread::yield_now();
+        }
+    }
+
+    fn lives(process: u32) -> bool {
+        let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+        !stat.is_empty() && !stat.contains(") Z ")
     }
 
     #[test]

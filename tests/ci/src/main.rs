@@ -4,11 +4,12 @@
 //! duration and one closing line; a failure does not stop the steps after it, so one run tells everything that is wrong.
 //!
 //! **One profile for everything.** Every step compiles with `--release`, because `cargo demo` does, and so the heavy
-//! dependencies (SQLite, jemalloc, tokio, hyper) are built once for the tests, the services and the demo, and their build
-//! scripts run once for clippy and rustdoc too. [`PROFILE`] changes what that profile means here: debug assertions and
-//! overflow checks are on, as tests want them, and optimisation is low, as a small machine wants it. The alternative, `dev`
-//! for the tests and `release` for the demo, compiles each dependency twice. The figures of the bench come from
-//! `--profile dist` and are not touched by this.
+//! dependencies (SQLite, jemalloc, cryptography) are built once for the tests, the services and the demo, and their build
+//! scripts run once for clippy and rustdoc too; only what stands on tokio is built again for the tests, which ask it for more
+//! features. [`PROFILE`] changes what that profile means here: debug assertions and overflow checks are on, as tests want
+//! them, and optimisation is low, as a small machine wants it. The tests find the gateway and the services beside their own
+//! executable, so the two have to be of one profile anyway. The alternative, `dev` for the tests and `release` for the demo,
+//! compiles each dependency twice. The figures of the bench come from `--profile dist` and are not touched by this.
 //!
 //! A new check is a file of its own and a line in the plan.
 
