@@ -10,8 +10,10 @@ pub(crate) struct Tally {
 
 impl Tally {
     pub(crate) fn of(lines: &[String]) -> Self {
-        let counted = lines.iter().filter(|line| is_result(line));
-        counted.fold(Self::default(), |sum, line| Self {
+        // nextest shows what a failed test printed, and that is a result of cargo's own runner.
+        let is_counted =
+            if lines.iter().any(|line| is_summary(line)) { is_summary } else { is_result };
+        lines.iter().filter(|line| is_counted(line)).fold(Self::default(), |sum, line| Self {
             passed: sum.passed + before(line, "passed"),
             failed: sum.failed + before(line, "failed") + before(line, "timed out"),
             skipped: sum.skipped + before(line, "ignored") + before(line, "skipped"),
@@ -19,9 +21,12 @@ impl Tally {
     }
 }
 
+fn is_summary(line: &str) -> bool {
+    line.trim_start().starts_with("Summary [") && line.contains(" run: ")
+}
+
 fn is_result(line: &str) -> bool {
-    let line = line.trim_start();
-    line.starts_with("test result: ") || (line.starts_with("Summary [") && line.contains(" run: "))
+    line.trim_start().starts_with("test result: ")
 }
 
 /// The number in front of a word: `12` in `ok. 12 passed; 0 failed`.
@@ -56,6 +61,15 @@ mod tests {
             "     Summary [   0.4s] 30 tests run: 28 passed (2 slow), 1 failed, 1 timed out, 4 skipped",
         ];
         assert_eq!(tally(&lines), Tally { passed: 28, failed: 2, skipped: 4 });
+    }
+
+    #[test]
+    fn what_a_failed_test_printed_is_not_counted_beside_nextests_summary() {
+        let lines = [
+            "    test result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured; 2 filtered out",
+            "     Summary [   0.4s] 3 tests run: 2 passed, 1 failed, 0 skipped",
+        ];
+        assert_eq!(tally(&lines), Tally { passed: 2, failed: 1, skipped: 0 });
     }
 
     #[test]
