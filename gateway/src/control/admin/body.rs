@@ -33,8 +33,8 @@ pub(super) fn read<T: DeserializeOwned>(body: Result<Bytes, BytesRejection>) -> 
 }
 
 /// The reason: there has to be one.
-pub(super) fn reason(given: Option<String>) -> Result<String, Problem> {
-    match given.as_deref().map(str::trim) {
+pub(super) fn reason(given: Option<&str>) -> Result<String, Problem> {
+    match given.map(str::trim) {
         None | Some("") => Err(Problem::bad_request(
             "`reason` is missing: whoever reads the log at night needs one",
         )),
@@ -43,8 +43,8 @@ pub(super) fn reason(given: Option<String>) -> Result<String, Problem> {
 }
 
 /// The name that the caller goes by, if they gave one.
-pub(super) fn updated_by(given: Option<String>) -> Result<Option<String>, Problem> {
-    let name = given.as_deref().map(str::trim).filter(|name| !name.is_empty());
+pub(super) fn updated_by(given: Option<&str>) -> Result<Option<String>, Problem> {
+    let name = given.map(str::trim).filter(|name| !name.is_empty());
     name.map(|name| line("updated_by", name)).transpose()
 }
 

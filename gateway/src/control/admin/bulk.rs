@@ -44,8 +44,13 @@ pub(super) async fn emergency_disable(
     let wish: Emergency = body::read(body)?;
     let asking = Asking::new(caller, &id, &asked, &headers)?;
     let features = some(wish.features)?;
-    let flip =
-        asking.flip(&features, false, wish.reason, wish.updated_by, wish.duration_minutes)?;
+    let flip = asking.flip(
+        &features,
+        false,
+        wish.reason.as_deref(),
+        wish.updated_by.as_deref(),
+        wish.duration_minutes,
+    )?;
     done(&admin, asking, flip).await
 }
 
@@ -59,7 +64,13 @@ pub(super) async fn bulk_enable(
 ) -> Result<Json<Value>, Problem> {
     let wish: AllClear = body::read(body)?;
     let asking = Asking::new(caller, &id, &asked, &headers)?;
-    let flip = asking.flip(&some(wish.features)?, true, wish.reason, wish.updated_by, None)?;
+    let flip = asking.flip(
+        &some(wish.features)?,
+        true,
+        wish.reason.as_deref(),
+        wish.updated_by.as_deref(),
+        None,
+    )?;
     done(&admin, asking, flip).await
 }
 

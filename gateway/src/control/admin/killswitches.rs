@@ -94,8 +94,13 @@ pub(super) async fn flip(
         )));
     }
     let asking = Asking::new(caller, &id, &asked, &headers)?;
-    let flip =
-        asking.flip(&[name], wish.enabled, wish.reason, wish.updated_by, wish.duration_minutes)?;
+    let flip = asking.flip(
+        &[name],
+        wish.enabled,
+        wish.reason.as_deref(),
+        wish.updated_by.as_deref(),
+        wish.duration_minutes,
+    )?;
     let (flipped, mut answer) = asking.write(&admin, flip).await?;
     if let [(name, state)] = &flipped.states[..] {
         let view = admin.subscriber.pin();
@@ -125,8 +130,8 @@ impl Asking {
         &self,
         features: &[String],
         enabled: bool,
-        reason: Option<String>,
-        updated_by: Option<String>,
+        reason: Option<&str>,
+        updated_by: Option<&str>,
         duration_minutes: Option<u32>,
     ) -> Result<Flip, Problem> {
         self.caller.may(if enabled { Role::Operator } else { Role::Killer })?;
