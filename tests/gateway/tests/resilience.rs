@@ -117,12 +117,13 @@ async fn a_client_that_reads_only_after_its_upload_gets_the_early_answer() {
     let gateway = Gateway::in_front_of(&upstream).start().await;
     let mut connection = RawConnection::open(gateway.address()).await;
 
+    let piece = vec![b'x'; PIECE];
     let length = 64 * PIECE;
     connection
         .write(format!("POST /upload HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n"))
         .await;
     for _ in 0..64 {
-        connection.write([b'x'; PIECE]).await;
+        connection.write(&piece).await;
     }
     let answer = connection.read_answer().await;
     assert_eq!((answer.status, answer.text()), (200, "enough"));
@@ -136,7 +137,7 @@ async fn a_client_that_reads_only_after_its_upload_hears_of_a_dead_upstream() {
     let mut connection = RawConnection::open(gateway.address()).await;
 
     connection.write("POST /upload HTTP/1.1\r\nHost: x\r\nContent-Length: 65536\r\n\r\n").await;
-    connection.write([b'x'; 65_536]).await;
+    connection.write(vec![b'x'; 65_536]).await;
     connection.read_answer().await.refused(502, "upstream_unreachable");
 }
 
