@@ -9,7 +9,7 @@ use std::{
     future::pending,
     num::NonZeroU32,
     rc::Rc,
-    sync::{Arc, Mutex, mpsc},
+    sync::{Arc, OnceLock, mpsc},
     task::Poll,
     thread,
     time::Duration,
@@ -408,20 +408,19 @@ async fn each_change_is_told_with_its_reason_and_its_numbers() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_listener_may_order_the_breaker_about() {
-    let slot = Arc::new(Mutex::new(None::<Breaker>));
-    let (seen, handle) = (Arc::new(Mutex::new(Vec::new())), slot.clone());
-    let log = seen.clone();
-    let breaker = breaker().on_change(move |change| {
-        log.lock().unwrap().push((change.from, change.to));
+async fn a_listener_may_order_the_breaker_about_and_the_next_one_still_hears_all_in_order() {
+    let breaker = Arc::new(OnceLock::<Breaker>::new());
+    let orders = breaker.clone();
+    let ordering = self::breaker().on_change(move |change| {
         if change.to == State::Open {
-            handle.lock().unwrap().as_ref().unwrap().reset();
+            orders.get().unwrap().reset();
         }
     });
-    *slot.lock().unwrap() = Some(breaker.clone());
-    (0..2).for_each(|_| breaker.admit().unwrap().settle(Outcome::Failure));
-    let expected = [(State::Closed, State::Open), (State::Open, State::Closed)];
-    assert_eq!(*seen.lock().unwrap(), expected);
+    let (listening, told) = listen(ordering);
+    breaker.set(listening.clone()).unwrap();
+    (0..2).for_each(|_| listening.admit().unwrap().settle(Outcome::Failure));
+    let story: Vec<_> = told.try_iter().map(|change| (change.from, change.to)).collect();
+    assert_eq!(story, [(State::Closed, State::Open), (State::Open, State::Closed)]);
 }
 
 #[test]
