@@ -15,6 +15,7 @@
 
 mod check;
 mod command;
+mod demo;
 mod examples;
 mod features;
 mod long;
@@ -64,11 +65,11 @@ fn plan() -> Vec<Step> {
         step("clippy",      "no warning in any target",                           20, Always, Cargo(&[], &["clippy", "--workspace", "--all-targets", "--locked", "--release", "--", "-D", "warnings"])),
         step("features",    "the layers compile without features and with each",  15, Always, Check(features::check)),
         step("doc",         "rustdoc has nothing to complain about",              15, Always, Cargo(&[("RUSTDOCFLAGS", "-D warnings")], &["doc", "--workspace", "--no-deps", "--locked", "--release"])),
-        step("build",       "the binaries that the tests drive",                  25, Always, Cargo(&[], &["build", "--locked", "--release", "-p", "portcullis-gateway", "-p", "portcullis-services", "-p", "portcullis-demo"])),
+        step("build",       "every binary, for tests, examples and demo",                 25, Always, Cargo(&[], &["build", "--workspace", "--bins", "--locked", "--release"])),
         step("tests",       "unit, layer, gateway and fault tests",               30, Always, Check(suite::short)),
-        step("doctests",    "the examples in the documentation of the layers",    10, Always, Check(suite::of_documentation)),
+        step("doctests",    "the examples in the documentation", 10, Always, Check(suite::of_documentation)),
         step("examples",    "each example program of a layer ends well",          15, Always, Check(examples::check)),
-        step("demo",        "`cargo demo` comes up and ends by itself",           15, Always, Cargo(&[], &["demo", "--duration", "5s"])),
+        step("demo",        "`cargo demo` comes up and ends by itself",           15, Always, Check(demo::check)),
         step("long-forms",  "the tests again, with PORTCULLIS_FULL=1",            60, Full,   Check(long::forms)),
         step("coverage",    "which lines the tests reach",                        60, Full,   Check(long::coverage)),
     ]

@@ -27,7 +27,7 @@ const CARGO_TEST: &[&str] = &[
     "--bins",
     "--tests",
 ];
-const DOCUMENTATION: &[&str] = &["test", "--doc", "-p", "portcullis", "--locked", "--release"];
+const DOCUMENTATION: &[&str] = &["test", "--doc", "--workspace", "--locked", "--release"];
 
 pub(crate) fn short(scene: &Scene, limit: Duration) -> End {
     everything(Bounded::cargo(&scene.root, limit))
