@@ -39,6 +39,7 @@ use crate::{
         accept::{self, Share},
         connection::{Bounds, Protocols},
         drain::Signal,
+        pulse::Patience,
     },
     stack::{self, Front, RouteParts},
     telemetry::{Telemetry, lines::Lines, names::CHANGE},
@@ -90,10 +91,7 @@ pub fn run(config: Config) -> Result<(), StartError> {
     let telemetry =
         Telemetry::start(&config.log, &config.telemetry).map_err(StartError::at_fault)?;
     let lines = telemetry.lines.clone();
-    let result = Gateway::start(Arc::new(config), &telemetry).and_then(|gateway| {
-        gateway.wait(&lines)?;
-        Ok(())
-    });
+    let result = Gateway::start(Arc::new(config), &telemetry).map(Gateway::wait);
     drop(telemetry);
     lines.flush();
     result
@@ -101,6 +99,8 @@ pub fn run(config: Config) -> Result<(), StartError> {
 
 /// A gateway that serves.
 struct Gateway {
+    /// What was told, from before the ports opened.
+    signals: std::sync::mpsc::Receiver<&'static str>,
     health: Health,
     stop: Arc<Signal>,
     stop_control: watch::Sender<bool>,
@@ -111,6 +111,7 @@ struct Gateway {
 
 impl Gateway {
     fn start(config: Arc<Config>, telemetry: &Telemetry) -> Result<Self, StartError> {
+        let signals = spawn_signals(telemetry.lines.clone())?;
         let opened = opening::open(&config)
             .map_err(|error| StartError { message: error.to_string(), code: error.exit_code() })?;
         let listener = bind(config.server.listen, "server.listen")?;
@@ -183,13 +184,12 @@ impl Gateway {
         threads.insert(0, accepting);
         threads.extend([control, writing]);
         announce(&config);
-        Ok(Self { health, stop, stop_control, writer, threads })
+        Ok(Self { signals, health, stop, stop_control, writer, threads })
     }
 
     /// Waits for a signal, then drains. A second signal ends it at once.
-    fn wait(self, lines: &Lines) -> Result<(), StartError> {
-        let Self { health, stop, stop_control, writer, threads } = self;
-        let signals = spawn_signals(lines.clone())?;
+    fn wait(self) {
+        let Self { signals, health, stop, stop_control, writer, threads } = self;
         let why = signals.recv().unwrap_or("the end of all signals");
         tracing::info!(target: CHANGE, "draining after {why}");
         health.drain();
@@ -207,7 +207,6 @@ impl Gateway {
         threads.next().into_iter().for_each(join);
         writer.close();
         threads.for_each(join);
-        Ok(())
     }
 }
 
@@ -420,7 +419,7 @@ impl Shared {
             stack: stack::front(front, routes),
             protocols: Protocols::new(&Bounds {
                 first_byte: server.first_byte_timeout,
-                head: server.header_timeout,
+                patience: Patience { idle: server.idle_timeout, head: server.header_timeout },
                 head_bytes_max: server.header_bytes_max,
                 headers_max: server.headers_max,
             }),
@@ -516,9 +515,21 @@ fn breaker_of(name: &Arc<str>, settings: &config::Breaker) -> Breaker {
         probe_timeout: settings.probe_timeout,
     };
     Breaker::new(name.clone(), settings).on_change(|change| {
-        let (state, name) = (change.to.as_str().to_uppercase().replace('_', "-"), &change.breaker);
+        let (state, name) = (announced(change.to), &change.breaker);
         tracing::info!(target: CHANGE, "Circuit breaker {state} for {name}: {}", change.reason);
     })
+}
+
+/// The word for a new state in the line that people watch for.
+const fn announced(state: circuit_breaker::State) -> &'static str {
+    match state {
+        circuit_breaker::State::Closed => "CLOSED",
+        circuit_breaker::State::Open => "OPENED",
+        circuit_breaker::State::HalfOpen => "HALF-OPEN",
+        circuit_breaker::State::ForcedOpen => "FORCED OPEN",
+        circuit_breaker::State::Disabled => "DISABLED",
+        circuit_breaker::State::Shadow => "SHADOW",
+    }
 }
 
 /// SIGTERM and SIGINT (and, where it is asked for, the end of stdin) as words; SIGHUP opens the log file anew.
@@ -531,11 +542,18 @@ fn spawn_signals(lines: Lines) -> Result<std::sync::mpsc::Receiver<&'static str>
             let _ = sender.send("the end of its launcher");
         })?;
     }
-    spawn("signals", move || block_on(watch_signals(sender, lines)))?;
+    let (watching, watched) = std::sync::mpsc::channel();
+    spawn("signals", move || block_on(watch_signals(sender, watching, lines)))?;
+    // From here on no signal is missed: one that came before a port is open must not kill, but end.
+    let _ = watched.recv();
     Ok(receiver)
 }
 
-async fn watch_signals(told: std::sync::mpsc::Sender<&'static str>, lines: Lines) {
+async fn watch_signals(
+    told: std::sync::mpsc::Sender<&'static str>,
+    watching: std::sync::mpsc::Sender<()>,
+    lines: Lines,
+) {
     use tokio::signal::unix::{SignalKind, signal};
     let watched = (
         signal(SignalKind::terminate()),
@@ -546,6 +564,7 @@ async fn watch_signals(told: std::sync::mpsc::Sender<&'static str>, lines: Lines
         tracing::error!("failed to watch for signals: only SIGKILL will stop this process");
         return std::future::pending().await;
     };
+    drop(watching);
     loop {
         let word = tokio::select! {
             _ = terminate.recv() => "SIGTERM",

@@ -27,6 +27,7 @@ use tokio::time::{Instant, Sleep};
 use crate::{
     failure::BodyFault,
     limits::{LINGER, LINGER_BYTES_MAX},
+    server::pulse::{InFlight, Pulse},
 };
 
 /// A client's body under bounds.
@@ -43,6 +44,8 @@ struct Inner {
     /// Whether the client sends only when it is told to. Reading would tell it to.
     expects_continue: bool,
     started: bool,
+    /// Keeps the connection from counting as at rest, also while the upload is read for nothing.
+    in_flight: InFlight,
 }
 
 /// What others may know of an upload that is on its way.
@@ -77,6 +80,7 @@ impl Upload {
         bytes_max: u64,
         idle: Duration,
         expects_continue: bool,
+        pulse: &Arc<Pulse>,
     ) -> Result<Self, BodyFault> {
         if body.is_end_stream() {
             return Ok(Self::empty());
@@ -91,6 +95,7 @@ impl Upload {
             progress,
             expects_continue,
             started: false,
+            in_flight: pulse.begin(),
         };
         let upload = Self(Some(Box::new(inner)));
         if too_large { Err(BodyFault::TooLarge) } else { Ok(upload) }
@@ -189,13 +194,13 @@ impl Drop for Upload {
         let silent = inner.expects_continue && !inner.started;
         let done = inner.body.is_end_stream() || inner.progress.is_faulty();
         if !done && !silent && tokio::runtime::Handle::try_current().is_ok() {
-            tokio::spawn(linger(inner.body));
+            tokio::spawn(linger(inner.body, inner.in_flight));
         }
     }
 }
 
 /// Reads the rest of a body for nothing, within bounds.
-async fn linger(mut body: Incoming) {
+async fn linger(mut body: Incoming, _in_flight: InFlight) {
     let deadline = Instant::now() + LINGER;
     let mut left = LINGER_BYTES_MAX;
     while let Ok(Some(Ok(frame))) = tokio::time::timeout_at(deadline, body.frame()).await {

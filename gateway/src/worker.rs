@@ -54,10 +54,11 @@ where
                     let Some(Accepted { stream, address, held }) = arrival else { break };
                     let Ok(stream) = tokio::net::TcpStream::from_std(stream) else { continue };
                     let peer = Arc::new(Peer::new(address, &*self.trusted));
+                    let pulse = peer.pulse.clone();
                     let service = Door { stack: stack.clone(), peer };
                     let (protocols, drain) = (protocols.clone(), self.stop.drain());
                     connections.spawn(async move {
-                        protocols.serve(stream, service, drain).await;
+                        protocols.serve(stream, pulse, service, drain).await;
                         drop(held);
                     });
                 }

@@ -29,7 +29,11 @@ use super::{
     traffic::{Requests, method_index},
 };
 use crate::{
-    exchange::Exchange, failure::Failure, reply::Reply, respond::Answered, server::peer::Peer,
+    exchange::Exchange,
+    failure::Failure,
+    reply::{Answered, Reply},
+    server::peer::Peer,
+    server::pulse::InFlight,
     telemetry::lines::Lines,
 };
 
@@ -131,9 +135,10 @@ where
             request_id: id.clone(),
         });
         let method = request.method().clone();
+        let in_flight = peer.pulse.begin();
         let exchange = Exchange { started, id, client: peer.ip, peer, span: span.clone() };
         request.extensions_mut().insert(exchange);
-        let running = Running::new(self.settings.clone(), started, line, span);
+        let running = Running::new(self.settings.clone(), started, line, span, in_flight);
         RecordFuture { future: self.inner.call(request), running: Some(running), method }
     }
 }
@@ -147,6 +152,7 @@ struct Running {
     span: Option<Span>,
     bytes: u64,
     complete: bool,
+    _in_flight: InFlight,
 }
 
 impl Running {
@@ -155,9 +161,18 @@ impl Running {
         started: Instant,
         line: Option<Entry>,
         span: Option<Span>,
+        in_flight: InFlight,
     ) -> Self {
         settings.requests.begin();
-        Self { settings, started, line: line.map(Box::new), span, bytes: 0, complete: false }
+        Self {
+            settings,
+            started,
+            line: line.map(Box::new),
+            span,
+            bytes: 0,
+            complete: false,
+            _in_flight: in_flight,
+        }
     }
 
     fn answered<B>(&mut self, method: &Method, answered: &Answered<B>) {

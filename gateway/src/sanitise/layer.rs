@@ -46,20 +46,21 @@ impl<S> Sanitise<S> {
 
     fn sanitised(&self, request: Request<Incoming>) -> Result<Request<Upload>, Failure> {
         let (mut parts, body) = request.into_parts();
-        let exchange = parts.extensions.remove::<Exchange>().expect("record puts it there");
-        let found = request::request(
-            &mut parts,
-            &exchange.peer,
-            self.rules.path,
-            body.size_hint().exact(),
-        )?;
-        parts.headers.insert(request::X_REQUEST_ID, exchange.id.clone());
-        parts.extensions.insert(Exchange { client: found.client, ..exchange });
+        let exchange = parts.extensions.get::<Exchange>().expect("record puts it there");
+        let (peer, id) = (exchange.peer.clone(), exchange.id.clone());
+        let found = request::request(&mut parts, &peer, self.rules.path, body.size_hint().exact())?;
+        parts.headers.insert(request::X_REQUEST_ID, id);
+        if found.client != peer.ip
+            && let Some(exchange) = parts.extensions.get_mut::<Exchange>()
+        {
+            exchange.client = found.client;
+        }
         let upload = Upload::new(
             body,
             self.rules.body_bytes_max,
             self.rules.body_idle,
             found.expects_continue,
+            &peer.pulse,
         );
         Ok(Request::from_parts(parts, upload.map_err(Failure::Body)?))
     }

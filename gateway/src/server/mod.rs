@@ -8,3 +8,4 @@ pub mod connection;
 pub mod drain;
 pub mod peer;
 pub mod preface;
+pub mod pulse;

@@ -2,9 +2,14 @@
 //!
 //! All of it is made once per connection, because none of it changes from request to request.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use http::HeaderValue;
+
+use super::pulse::Pulse;
 
 /// The peer of one connection.
 #[derive(Debug, Clone)]
@@ -17,6 +22,8 @@ pub struct Peer {
     pub forwarded_for: HeaderValue,
     /// `Forwarded: for=…;proto=http`.
     pub forwarded: HeaderValue,
+    /// What its connection is doing.
+    pub pulse: Arc<Pulse>,
 }
 
 impl Peer {
@@ -34,6 +41,7 @@ impl Peer {
             trusted: trusted(ip),
             forwarded_for: value(ip.to_string()),
             forwarded: value(format!("for={node};proto=http")),
+            pulse: Pulse::new(),
         }
     }
 }

@@ -6,6 +6,7 @@
 use std::{
     io,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -15,6 +16,7 @@ use tokio::{
     net::TcpStream,
 };
 
+use super::pulse::Pulse;
 use crate::limits::H2_PREFACE;
 
 /// Which protocol a client speaks.
@@ -30,7 +32,11 @@ pub enum Protocol {
 ///
 /// # Errors
 /// The client is gone, or silent for too long.
-pub async fn read(mut stream: TcpStream, timeout: Duration) -> io::Result<(Protocol, Prefixed)> {
+pub async fn read(
+    mut stream: TcpStream,
+    timeout: Duration,
+    pulse: Arc<Pulse>,
+) -> io::Result<(Protocol, Prefixed)> {
     let mut seen = [0; H2_PREFACE.len()];
     let mut length = 0;
     let protocol = tokio::time::timeout(timeout, async {
@@ -49,7 +55,8 @@ pub async fn read(mut stream: TcpStream, timeout: Duration) -> io::Result<(Proto
         }
     });
     let protocol = protocol.await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
-    Ok((protocol, Prefixed { stream, seen, unread: 0..length }))
+    let heads = (protocol == Protocol::Http1).then_some(pulse);
+    Ok((protocol, Prefixed { stream, seen, unread: 0..length, heads }))
 }
 
 /// A connection of which some bytes were read before.
@@ -58,6 +65,8 @@ pub struct Prefixed {
     stream: TcpStream,
     seen: [u8; H2_PREFACE.len()],
     unread: std::ops::Range<usize>,
+    /// Who is told when bytes come that may begin a head. In HTTP/2 any bytes may come at any time.
+    heads: Option<Arc<Pulse>>,
 }
 
 impl AsyncRead for Prefixed {
@@ -67,7 +76,11 @@ impl AsyncRead for Prefixed {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         if self.unread.is_empty() {
-            return Pin::new(&mut self.stream).poll_read(cx, buf);
+            let read = Pin::new(&mut self.stream).poll_read(cx, buf);
+            if let (Poll::Ready(Ok(())), Some(pulse)) = (&read, &self.heads) {
+                pulse.bytes();
+            }
+            return read;
         }
         let length = self.unread.len().min(buf.remaining());
         let start = self.unread.start;
@@ -118,7 +131,8 @@ mod tests {
         let mut client = TcpStream::connect(listener.local_addr()?).await?;
         let (server, _) = listener.accept().await?;
         client.write_all(bytes).await?;
-        let (protocol, mut prefixed) = read(server, Duration::from_millis(200)).await?;
+        let (protocol, mut prefixed) =
+            read(server, Duration::from_millis(200), Pulse::new()).await?;
         drop(client);
         let mut all = Vec::new();
         prefixed.read_to_end(&mut all).await?;

@@ -1,0 +1,183 @@
+//! What a connection is doing, and since when: the one place from which its time-outs are judged.
+//!
+//! A timer per request costs more than a request has to spare, so a connection has one timer, which is looked at when it
+//! fires and put where the present phase ends. What happens in between is three stores: the first byte of a head, a request
+//! that begins, and the last answer that is over. hyper's own time-out for heads is left off; it arms and drops a timer for
+//! each of them, and knows no difference between a client that rests and one that dawdles.
+
+use std::{
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
+    },
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use tokio::time::{Instant, Sleep};
+
+/// How long a connection may be in each phase.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// Between two requests.
+    pub idle: Duration,
+    /// From a head's first byte to its last.
+    pub head: Duration,
+}
+
+/// A connection's phase. All of its users are on one thread; the atomics are for `Send`.
+#[derive(Debug)]
+pub struct Pulse {
+    born: Instant,
+    in_flight: AtomicU32,
+    /// Milliseconds since birth at which the present phase began, shifted by one; the lowest bit says that it is a head.
+    phase: AtomicU64,
+}
+
+impl Pulse {
+    /// A connection whose first request is on its way.
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self {
+            born: Instant::now(),
+            in_flight: AtomicU32::new(0),
+            phase: AtomicU64::new(1),
+        })
+    }
+
+    fn enter(&self, head: bool) {
+        let now = self.born.elapsed().as_millis() as u64;
+        self.phase.store(now << 1 | u64::from(head), Relaxed);
+    }
+
+    /// Bytes have come. If the connection was at rest, they begin a head.
+    pub fn bytes(&self) {
+        if self.in_flight.load(Relaxed) == 0 && self.phase.load(Relaxed) & 1 == 0 {
+            self.enter(true);
+        }
+    }
+
+    /// A request begins. It is over when the guard is dropped.
+    pub fn begin(self: &Arc<Self>) -> InFlight {
+        self.in_flight.fetch_add(1, Relaxed);
+        InFlight(self.clone())
+    }
+
+    /// When the present phase has lasted too long; nothing while requests are in flight, which have deadlines of their own.
+    fn deadline(&self, patience: &Patience) -> Option<Instant> {
+        if self.in_flight.load(Relaxed) > 0 {
+            return None;
+        }
+        let phase = self.phase.load(Relaxed);
+        let allowed = if phase & 1 == 1 { patience.head } else { patience.idle };
+        Some(self.born + Duration::from_millis(phase >> 1) + allowed)
+    }
+}
+
+/// A request in flight.
+#[derive(Debug)]
+pub struct InFlight(Arc<Pulse>);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        if self.0.in_flight.fetch_sub(1, Relaxed) == 1 {
+            self.0.enter(false);
+        }
+    }
+}
+
+/// The timer of a connection.
+#[derive(Debug)]
+pub struct Watch {
+    pulse: Arc<Pulse>,
+    patience: Patience,
+    timer: Pin<Box<Sleep>>,
+    /// The phase for which the timer stands.
+    seen: u64,
+}
+
+impl Watch {
+    /// Watches a connection.
+    pub fn new(pulse: Arc<Pulse>, patience: Patience) -> Self {
+        let first = pulse.born + patience.head;
+        Self { pulse, patience, timer: Box::pin(tokio::time::sleep_until(first)), seen: 1 }
+    }
+
+    /// Ready when the connection has been in its phase for too long.
+    pub fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let phase = self.pulse.phase.load(Relaxed);
+        if phase != self.seen {
+            self.seen = phase;
+            // A head ends sooner than the rest before it would have. Later deadlines wait until the timer fires.
+            if phase & 1 == 1 {
+                self.timer.as_mut().reset(Instant::now() + self.patience.head);
+            }
+        }
+        loop {
+            ready!(self.timer.as_mut().poll(cx));
+            let now = Instant::now();
+            match self.pulse.deadline(&self.patience) {
+                Some(deadline) if deadline <= now => return Poll::Ready(()),
+                Some(deadline) => self.timer.as_mut().reset(deadline),
+                None => self.timer.as_mut().reset(now + self.patience.head),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use super::*;
+
+    const PATIENCE: Patience =
+        Patience { idle: Duration::from_secs(60), head: Duration::from_secs(10) };
+
+    async fn lives_for(watch: &mut Watch) -> Duration {
+        let start = Instant::now();
+        poll_fn(|cx| watch.poll_expired(cx)).await;
+        start.elapsed()
+    }
+
+    fn about(duration: Duration, seconds: u64) -> bool {
+        duration.abs_diff(Duration::from_secs(seconds)) < Duration::from_millis(10)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_first_head_that_never_ends_is_given_up() {
+        let mut watch = Watch::new(Pulse::new(), PATIENCE);
+        assert!(about(lives_for(&mut watch).await, 10));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_in_flight_keeps_the_connection_and_its_end_starts_the_rest() {
+        let pulse = Pulse::new();
+        let mut watch = Watch::new(pulse.clone(), PATIENCE);
+        let request = pulse.begin();
+        tokio::select! {
+            _ = lives_for(&mut watch) => panic!("a request is in flight"),
+            () = tokio::time::sleep(Duration::from_secs(300)) => {}
+        }
+        drop(request);
+        assert!(about(lives_for(&mut watch).await, 60));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_that_begins_after_a_rest_has_its_own_time() {
+        let pulse = Pulse::new();
+        let mut watch = Watch::new(pulse.clone(), PATIENCE);
+        drop(pulse.begin());
+        tokio::select! {
+            _ = lives_for(&mut watch) => panic!("it may rest longer"),
+            () = tokio::time::sleep(Duration::from_secs(40)) => {}
+        }
+        pulse.bytes();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        pulse.bytes();
+        assert!(
+            about(lives_for(&mut watch).await, 10),
+            "more bytes of the same head don't prolong it"
+        );
+    }
+}
