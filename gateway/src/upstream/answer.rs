@@ -91,8 +91,8 @@ impl Answer {
         match (lane, source) {
             (Some(lane), Source::Pooled(_)) => {
                 // The first poll says that we want data, the second finds what the I/O between them brought.
-                if let Poll::Ready(frame) = Pin::new(&mut *body)
-                    .poll_frame(&mut Context::from_waker(std::task::Waker::noop()))
+                if let Poll::Ready(frame) =
+                    lane.poll_without_io(cx, |cx| Pin::new(&mut *body).poll_frame(cx))
                 {
                     return Poll::Ready(frame);
                 }

@@ -5,7 +5,8 @@
 //! polls the I/O itself. A dropped request drops its lane, and so its connection; that is what cancelling should do.
 //!
 //! Because all progress comes from the I/O that is polled right here, the channels between hyper's two halves never need to
-//! wake anyone. They are polled with a waker that does nothing, which saves a wake-up of the whole task per frame.
+//! wake anyone: they are polled with a waker that does nothing, and what the I/O wakes while it is being polled is looked at
+//! right away instead of by one more poll of the whole task. [`Quiet`] is the waker that makes the difference.
 //!
 //! The one case in which a lane must not be driven by its response is an early answer: while the request body still has
 //! bytes to send, a client that reads nothing before it has sent everything would stop both. Then [`Lane::detach`] moves the
@@ -13,7 +14,11 @@
 
 use std::{
     pin::Pin,
-    task::{Context, Poll, Waker},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, Wake, Waker},
 };
 
 use http::{Request, Response};
@@ -43,14 +48,22 @@ pub struct Lane {
     io: Option<Connection<TokioIo<TcpStream>, Upload>>,
     /// The lane's one timer. It is moved, not made, per request: pushing a registered timer back costs one atomic write.
     timer: Pin<Box<Sleep>>,
+    quiet: Arc<Quiet>,
+    /// `quiet` as a waker, made once.
+    waker: Waker,
 }
+
+/// How often the I/O is polled again for a wake-up that came while it was polled, before the task is woken for it.
+const AGAIN_MAX: usize = 3;
 
 impl Lane {
     /// A lane over both halves of a connection.
     pub fn new(sender: SendRequest<Upload>, io: Connection<TokioIo<TcpStream>, Upload>) -> Self {
         let timer =
             Box::pin(tokio::time::sleep_until(Instant::now() + std::time::Duration::from_secs(30)));
-        Self { sender, io: Some(io), timer }
+        let quiet = Arc::new(Quiet::default());
+        let waker = Waker::from(quiet.clone());
+        Self { sender, io: Some(io), timer, quiet, waker }
     }
 
     /// Sends a request. The future waits for the response's head; it must be polled through [`Lane::poll_with_io`].
@@ -61,24 +74,48 @@ impl Lane {
         self.sender.try_send_request(request)
     }
 
+    /// Polls what waits for the I/O without doing any, to say that something is waited for.
+    pub fn poll_without_io<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        waiting: impl FnOnce(&mut Context<'_>) -> Poll<T>,
+    ) -> Poll<T> {
+        self.quiet.begin(cx.waker());
+        waiting(&mut Context::from_waker(Waker::noop()))
+    }
+
     /// Does the connection's I/O, then polls what waits for it.
     pub fn poll_with_io<T>(
         &mut self,
         cx: &mut Context<'_>,
         mut waiting: impl FnMut(&mut Context<'_>) -> Poll<T>,
     ) -> Poll<T> {
-        if self.io.is_none() {
-            // The channel is all that is left, and it has its last word already.
-            return waiting(cx);
+        self.quiet.begin(cx.waker());
+        for _ in 0..AGAIN_MAX {
+            if self.io.is_none() {
+                // The channel is all that is left, and it has its last word already.
+                return waiting(cx);
+            }
+            self.quiet.woken.store(false, Ordering::Relaxed);
+            self.poll_io();
+            let answer = waiting(&mut Context::from_waker(Waker::noop()));
+            if answer.is_ready() {
+                return answer;
+            }
+            if !self.quiet.woken.load(Ordering::Relaxed) {
+                self.quiet.end();
+                return Poll::Pending;
+            }
         }
-        self.poll_io(cx);
-        waiting(&mut Context::from_waker(Waker::noop()))
+        self.quiet.end();
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     /// Reads and writes what can be read and written now.
-    fn poll_io(&mut self, cx: &mut Context<'_>) {
+    fn poll_io(&mut self) {
         if let Some(io) = &mut self.io
-            && Pin::new(io).poll(cx).is_ready()
+            && Pin::new(io).poll(&mut Context::from_waker(&self.waker)).is_ready()
         {
             // Dropping it resolves what waits on it: with an answer, with an error, or with the request unsent.
             self.io = None;
@@ -97,7 +134,8 @@ impl Lane {
 
     /// Whether the lane can carry one more request: the last one's answer was read to its end and nothing else came.
     pub fn is_reusable(&mut self) -> bool {
-        self.poll_io(&mut Context::from_waker(Waker::noop()));
+        self.quiet.begin(Waker::noop());
+        self.poll_io();
         self.io.is_some() && self.sender.is_ready()
     }
 
@@ -109,6 +147,48 @@ impl Lane {
             let _ = io.await;
         });
         Some(Detached(task.abort_handle()))
+    }
+}
+
+/// The waker of a lane's I/O. While the lane is being polled it only remembers that it was woken, because whoever polls the
+/// lane looks at that before it returns; at any other time it wakes the task that polled last.
+#[derive(Debug, Default)]
+struct Quiet {
+    /// Whether the lane is being polled right now, or lies in its pool.
+    polling: AtomicBool,
+    woken: AtomicBool,
+    task: Mutex<Option<Waker>>,
+}
+
+impl Quiet {
+    /// From here on wake-ups are only remembered.
+    fn begin(&self, task: &Waker) {
+        self.polling.store(true, Ordering::Relaxed);
+        let mut last = self.task.lock().unwrap_or_else(PoisonError::into_inner);
+        if !last.as_ref().is_some_and(|last| last.will_wake(task)) {
+            *last = Some(task.clone());
+        }
+    }
+
+    /// From here on wake-ups wake the task.
+    fn end(&self) {
+        self.polling.store(false, Ordering::Release);
+    }
+}
+
+impl Wake for Quiet {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if self.polling.load(Ordering::Acquire) {
+            self.woken.store(true, Ordering::Relaxed);
+            return;
+        }
+        if let Some(task) = &*self.task.lock().unwrap_or_else(PoisonError::into_inner) {
+            task.wake_by_ref();
+        }
     }
 }
 
