@@ -2,13 +2,13 @@
 //!
 //! Overlaps have one order, whatever the order in the file: an exact host before a suffix (a longer suffix before a shorter
 //! one) before any host; within a host a literal segment before a parameter before the rest of the path (`matchit` decides,
-//! segment by segment); on one pattern a route that names the method before one that takes any. If no route of the most
+//! segment by segment; the rest may be empty); on one pattern a route that names the method before one that takes any. If no route of the most
 //! specific host has the path, the next host is asked. A path that only other methods have is a 405 with `Allow`.
 //!
 //! [`Table`] is the immutable answer; [`Router`] is a worker's service over it, which owns one stack per route and calls it
 //! by `&mut`, so nothing is cloned per request. The mutex around a stack is never contended: a worker is one thread.
 //!
-//! The gateway's own paths (its health) stand among the routes, unless a route has exactly that path.
+//! The gateway's own paths (its health) stand among the routes; `config` keeps routes of any host off them.
 
 use std::{
     collections::HashMap,
@@ -179,8 +179,14 @@ impl Methods {
 
 fn tree(paths: HashMap<&str, Methods>) -> matchit::Router<Methods> {
     let mut tree = matchit::Router::new();
+    for (path, methods) in &paths {
+        tree.insert(*path, methods.clone()).expect("checked in config: patterns don't conflict");
+    }
+    // `matchit` wants at least one byte of a rest; here it may be empty, unless a route has exactly that path.
     for (path, methods) in paths {
-        tree.insert(path, methods).expect("checked in config: patterns don't conflict");
+        if let Some(start) = path.find("{*") {
+            let _ = tree.insert(&path[..start], methods);
+        }
     }
     tree
 }
@@ -279,5 +285,102 @@ where
                 })
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{config::Config, parse};
+
+    fn table(routes: &str) -> (Table, Config) {
+        let mut text = "[upstreams.u]\nurl = \"http://127.0.0.1:1\"\n".to_owned();
+        for (index, route) in
+            routes.lines().map(str::trim).filter(|line| !line.is_empty()).enumerate()
+        {
+            text += &format!(
+                "[[routes]]\nname = \"r{index}\"\nupstream = \"u\"\n{}\n",
+                route.replace("; ", "\n")
+            );
+        }
+        let config = parse("test.toml", &text, &|_| None)
+            .unwrap_or_else(|faults| panic!("{faults:?}\n{text}"));
+        (Table::new(&config.routes, &["/health"]), config)
+    }
+
+    fn found(table: &Table, method: &str, host: &str, path: &str) -> Result<Found, &'static str> {
+        let found = table.find(&method.parse().unwrap(), host, &path.parse().unwrap());
+        found.map_err(|refusal| refusal.failure.reason())
+    }
+
+    fn route(table: &Table, method: &str, host: &str, path: &str) -> Option<usize> {
+        match found(table, method, host, path) {
+            Ok(Found::Route(id, _)) => Some(id),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn the_more_specific_pattern_wins_whatever_the_order() {
+        let (table, _) = table(
+            r#"path = "/{*}"
+               path = "/orders/{id}"
+               path = "/orders/report""#,
+        );
+        assert_eq!(route(&table, "GET", "h", "/orders/report"), Some(2));
+        assert_eq!(route(&table, "GET", "h", "/orders/7"), Some(1));
+        assert_eq!(route(&table, "GET", "h", "/orders/7/items"), Some(0));
+    }
+
+    #[test]
+    fn the_rest_of_a_path_may_be_empty_unless_a_route_has_that_path() {
+        let (table, _) = table(
+            r#"path = "/files/{*}"
+               path = "/{*}""#,
+        );
+        assert_eq!(route(&table, "GET", "h", "/files/"), Some(0));
+        assert_eq!(route(&table, "GET", "h", "/"), Some(1));
+    }
+
+    #[test]
+    fn an_exact_host_comes_before_a_suffix_and_a_longer_suffix_before_a_shorter_one() {
+        let (table, _) = table(
+            r#"path = "/"
+               path = "/"; host = "*.example.com"
+               path = "/"; host = "*.eu.example.com"
+               path = "/"; host = "shop.example.com""#,
+        );
+        assert_eq!(route(&table, "GET", "SHOP.example.com:8000", "/"), Some(3));
+        assert_eq!(route(&table, "GET", "a.eu.example.com.", "/"), Some(2));
+        assert_eq!(route(&table, "GET", "b.example.com", "/"), Some(1));
+        assert_eq!(route(&table, "GET", "elsewhere.org", "/"), Some(0));
+    }
+
+    #[test]
+    fn a_path_with_other_methods_only_is_not_a_missing_path() {
+        let (table, _) = table(r#"path = "/a"; methods = ["POST", "PUT"]"#);
+        assert_eq!(found(&table, "GET", "h", "/a"), Err("method_not_allowed"));
+        assert_eq!(found(&table, "GET", "h", "/b"), Err("no_route"));
+        let refusal = table.find(&Method::GET, "h", &"/a".parse().unwrap()).unwrap_err();
+        assert!(
+            matches!(refusal.failure, Failure::MethodNotAllowed { allow } if allow == "POST, PUT")
+        );
+    }
+
+    #[test]
+    fn a_rewritten_path_keeps_its_parameters_and_its_query() {
+        let (table, _) = table(r#"path = "/test/sensor/{type}"; rewrite = "/test/{type}""#);
+        let target = Uri::from_static("/test/heat?x=1");
+        assert_eq!(
+            found(&table, "GET", "h", "/test/sensor/heat?x=1"),
+            Ok(Found::Route(0, Some(target)))
+        );
+    }
+
+    #[test]
+    fn the_gateways_own_paths_stand_before_a_rest() {
+        let (table, _) = table(r#"path = "/{*}""#);
+        assert_eq!(found(&table, "GET", "h", "/health"), Ok(Found::Own("/health")));
+        assert_eq!(route(&table, "GET", "h", "/healthy"), Some(0));
     }
 }
