@@ -30,6 +30,17 @@ pub struct Refusal {
     pub route: Option<usize>,
 }
 
+/// An answer in any case, and why if it is ours.
+#[derive(Debug)]
+pub struct Answered<B> {
+    /// The answer.
+    pub response: Response<Reply<B>>,
+    /// The route, if one was found.
+    pub route: Option<usize>,
+    /// Why the gateway answered instead of an upstream.
+    pub refusal: Option<&'static str>,
+}
+
 impl From<Failure> for Refusal {
     fn from(failure: Failure) -> Self {
         Self { failure, route: None }

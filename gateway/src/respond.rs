@@ -26,22 +26,11 @@ use crate::{
     config::config::{Config, UpstreamId},
     exchange::Exchange,
     failure::Failure,
-    reply::{Refusal, Reply, Routed},
+    reply::{Answered, Refusal, Reply, Routed},
     sanitise::request::X_REQUEST_ID,
 };
 
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
-
-/// An answer in any case, and why if it is ours.
-#[derive(Debug)]
-pub struct Answered<B> {
-    /// The answer.
-    pub response: Response<Reply<B>>,
-    /// The route, if one was found.
-    pub route: Option<usize>,
-    /// Why the gateway answered instead of an upstream.
-    pub refusal: Option<&'static str>,
-}
 
 /// What refusals say, by route and by feature.
 #[derive(Debug)]

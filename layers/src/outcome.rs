@@ -116,6 +116,14 @@ impl<B, E: 'static> Classify<http::Response<B>, E> for Http {
 }
 
 impl Rejected {
+    /// What the refusal says about the upstream: nothing, but for a time-out.
+    pub const fn outcome(&self) -> Outcome {
+        match self {
+            Self::TimedOut { .. } => Outcome::Failure,
+            _ => Outcome::Ignored,
+        }
+    }
+
     /// The refusal inside an error of any type: the error itself, or one that it boxes or was caused by.
     fn within<E: 'static>(error: &E) -> Option<&Self> {
         let error: &dyn Any = error;

@@ -1,14 +1,12 @@
 //! Every reason for which a layer refuses a call, in one enum.
 //!
 //! A refusal is a value with what the caller needs: a stable word ([`Rejected::reason`]), the status it becomes
-//! ([`Rejected::status`]) and, where it is known, when to come back ([`Rejected::retry_after`]). It imports nothing else of
-//! this crate but [`Outcome`], so that every layer can raise it and every classifier can recognise it.
+//! ([`Rejected::status`]) and, where it is known, when to come back ([`Rejected::retry_after`]). It imports nothing of this crate,
+//! so that every layer can raise it and every classifier can recognise it.
 
 use std::{error::Error, fmt, sync::Arc, time::Duration};
 
 use http::StatusCode;
-
-use crate::outcome::Outcome;
 
 /// Why a layer answered instead of the upstream.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,14 +86,6 @@ impl Rejected {
     pub fn retry_after_seconds(&self) -> Option<u64> {
         let wait = self.retry_after()?;
         Some((wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1))
-    }
-
-    /// What the refusal says about the upstream: nothing, but for a time-out.
-    pub const fn outcome(&self) -> Outcome {
-        match self {
-            Self::TimedOut { .. } => Outcome::Failure,
-            _ => Outcome::Ignored,
-        }
     }
 
     /// The refusal among an error and its causes.
