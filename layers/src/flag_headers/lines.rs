@@ -56,6 +56,11 @@ impl Told {
         }
     }
 
+    /// Whether there is nothing to tell.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.flags.is_empty()
+    }
+
     /// The flags of this switchboard for a subject, and its revision.
     ///
     /// Requests that pinned different switchboards may replace each other's lines for a moment. That costs a little work

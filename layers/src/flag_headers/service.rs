@@ -38,6 +38,11 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> S::Future {
+        if self.told.is_empty() {
+            request.headers_mut().remove(FEATURE_FLAGS);
+            request.headers_mut().remove(FEATURE_FLAGS_REVISION);
+            return self.inner.call(request);
+        }
         let extensions = request.extensions();
         let subject = extensions.get::<Subject>().map(Subject::as_str);
         let (flags, revision) =
