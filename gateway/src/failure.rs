@@ -164,7 +164,7 @@ impl fmt::Display for Failure {
             }
             Self::NoRoute => f.write_str("no route for this host and path"),
             Self::MethodNotAllowed { .. } => f.write_str("this path doesn't take this method"),
-            Self::AuthUnavailable => f.write_str("the token can't be checked at the moment"),
+            Self::AuthUnavailable => f.write_str("the auth service can't be asked at the moment"),
             Self::Body(BodyFault::TooLarge) => {
                 f.write_str("the body is larger than this route takes")
             }
