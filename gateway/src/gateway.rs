@@ -12,8 +12,6 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-use bytes::Bytes;
-use http::Response;
 use portcullis::{
     auto_disable::Meter,
     circuit_breaker::{self, Breaker},
@@ -44,7 +42,7 @@ use crate::{
     stack::{self, Front, RouteParts},
     telemetry::{Telemetry, lines::Lines, names::CHANGE},
     upstream::{
-        forward::{Forward, Upstream},
+        forward::{Deadlines, Forward, Upstream},
         pool::{self, Pool},
     },
     worker::Worker,
@@ -91,7 +89,7 @@ pub fn run(config: Config) -> Result<(), StartError> {
     let telemetry =
         Telemetry::start(&config.log, &config.telemetry).map_err(StartError::at_fault)?;
     let lines = telemetry.lines.clone();
-    let result = Gateway::start(Arc::new(config), &telemetry).map(Gateway::wait);
+    let result = Gateway::start(&Arc::new(config), &telemetry).map(Gateway::wait);
     drop(telemetry);
     lines.flush();
     result
@@ -110,19 +108,19 @@ struct Gateway {
 }
 
 impl Gateway {
-    fn start(config: Arc<Config>, telemetry: &Telemetry) -> Result<Self, StartError> {
+    fn start(config: &Arc<Config>, telemetry: &Telemetry) -> Result<Self, StartError> {
         let signals = spawn_signals(telemetry.lines.clone())?;
-        let opened = opening::open(&config)
+        let opened = opening::open(config)
             .map_err(|error| StartError { message: error.to_string(), code: error.exit_code() })?;
         let listener = bind(config.server.listen, "server.listen")?;
         let admin = bind(config.admin.listen, "admin.listen")?;
         let (writer, inbox) = writer::channel();
-        let meters = control::meters(&config, &writer);
+        let meters = control::meters(config, &writer);
         let (publisher, switchboard) = view::channel(opened.switchboard.clone());
         let shared = Arc::new(Shared::new(config.clone(), switchboard, meters.clone()));
         let breakers = shared.named_breakers();
         let health = Health::new(
-            &config,
+            config,
             shared.switchboard.clone(),
             breakers.clone(),
             writer.ledger().clone(),
@@ -140,8 +138,8 @@ impl Gateway {
         let (mut threads, mut shares, mut requests, mut calls) =
             (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for index in 0..config.server.workers.get() {
-            let own = Own::from(health_paths(&health));
-            let numbers = Numbers::new(&config);
+            let own = health_paths(&health);
+            let numbers = Numbers::new(config);
             requests.push(numbers.requests.clone());
             calls.push(numbers.calls.clone());
             let (share, arrivals) = Share::new();
@@ -183,7 +181,7 @@ impl Gateway {
         })?;
         threads.insert(0, accepting);
         threads.extend([control, writing]);
-        announce(&config);
+        announce(config);
         Ok(Self { signals, health, stop, stop_control, writer, threads })
     }
 
@@ -249,7 +247,7 @@ fn announce(config: &Config) {
     }
 }
 
-fn health_paths(health: &Health) -> Arc<dyn Fn(&str) -> Response<Bytes> + Send + Sync> {
+fn health_paths(health: &Health) -> Own {
     let health = health.clone();
     Arc::new(move |path| health.answer(path).unwrap_or_default())
 }
@@ -454,7 +452,7 @@ impl Shared {
             concurrency: self.concurrency[route.upstream.0].clone(),
             forward: Forward::new(
                 upstreams[route.upstream.0].clone(),
-                route.attempt_timeout,
+                Deadlines { request: route.timeout, attempt: route.attempt_timeout },
                 route.body_bytes_max,
             ),
         }

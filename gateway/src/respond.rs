@@ -123,7 +123,7 @@ impl Texts {
         match &failure {
             Failure::MethodNotAllowed { allow } => drop(headers.insert(ALLOW, allow.clone())),
             Failure::Unauthorized(_) => {
-                drop(headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")))
+                drop(headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")));
             }
             _ => {}
         }

@@ -28,6 +28,7 @@ use crate::{
     config::config::{HostPattern, Rewrite, RewritePart, Route},
     failure::Failure,
     reply::{Refusal, Reply, Routed},
+    sanitise,
     upload::Upload,
 };
 
@@ -147,7 +148,7 @@ impl Table {
             match part {
                 RewritePart::Literal(text) => target.push_str(text),
                 RewritePart::Parameter(name) => {
-                    target.push_str(params.get(name).unwrap_or_default())
+                    target.push_str(params.get(name).unwrap_or_default());
                 }
             }
         }
@@ -278,7 +279,8 @@ where
             }
             RouteProjection::Running { future, route } => {
                 Poll::Ready(match ready!(future.poll(cx)) {
-                    Ok(response) => {
+                    Ok(mut response) => {
+                        sanitise::response::outward(&mut response);
                         Ok(Routed { response: response.map(Reply::of_route), route: Some(*route) })
                     }
                     Err(failure) => Err(Refusal { failure, route: Some(*route) }),

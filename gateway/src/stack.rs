@@ -12,7 +12,6 @@ use portcullis::{
     auto_disable::{AutoDisableLayer, Meter},
     circuit_breaker::{Breaker, CircuitBreakerLayer},
     concurrency::{ConcurrencyLayer, Limit},
-    deadline::DeadlineLayer,
     flag_headers::FlagHeadersLayer,
     killswitch::KillswitchLayer,
     rate_limit::{Limiter, RateLimitLayer},
@@ -93,7 +92,7 @@ pub struct RouteParts {
     pub meters: Vec<Meter>,
     /// Calls to the upstream in flight.
     pub concurrency: Option<Limit>,
-    /// The way to the upstream, with the attempt's deadline.
+    /// The way to the upstream, with the deadlines of the request and of the attempt.
     pub forward: Forward,
 }
 
@@ -109,8 +108,6 @@ pub fn route(
 + use<> {
     let blame = Blame::hung_after(parts.timeout);
     ServiceBuilder::new()
-        // Request deadline: bounds the whole, retries included.
-        .layer(DeadlineLayer::new(parts.timeout).refuse(AsError))
         // Admission: sheds before any work is done.
         .layer(ConcurrencyLayer::optional(parts.in_flight).refuse(AsError))
         .layer(
@@ -134,7 +131,8 @@ pub fn route(
         .layer(AutoDisableLayer::new(parts.meters).classify(blame))
         // Concurrency: a slot of the upstream is held until the end of the body.
         .layer(ConcurrencyLayer::optional(parts.concurrency).refuse(AsError))
-        // Attempt deadline and upstream: innermost, so that the layers above see a slow call as a failed one.
+        // Deadlines and upstream: the attempt's innermost, so that the layers above see a slow call as a failed one; the
+        // request's beside it, because all waiting is done here and only here is it known for whom.
         .service(parts.forward)
 }
 

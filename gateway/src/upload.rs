@@ -56,12 +56,18 @@ pub struct Progress(Arc<State>);
 struct State {
     over: AtomicBool,
     faulty: AtomicBool,
+    waiting: AtomicBool,
 }
 
 impl Progress {
     /// Whether nobody reads the upload any more: it was sent whole, or given up.
     pub fn is_over(&self) -> bool {
         self.0.over.load(Ordering::Acquire)
+    }
+
+    /// Whether the next piece is the client's to send. Otherwise the upstream doesn't take the last one.
+    pub fn waits_for_client(&self) -> bool {
+        self.0.waiting.load(Ordering::Acquire)
     }
 
     /// Whether the client broke it.
@@ -132,7 +138,9 @@ impl Inner {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
         self.started = true;
-        let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) else {
+        let frame = Pin::new(&mut self.body).poll_frame(cx);
+        self.progress.0.waiting.store(frame.is_pending(), Ordering::Release);
+        let Poll::Ready(frame) = frame else {
             return self.poll_stalled(cx).map(|()| Some(Err(BodyFault::Stalled)));
         };
         self.timer = None;

@@ -8,10 +8,7 @@ use http::{
     header::{AUTHORIZATION, HOST},
 };
 use http_body_util::BodyExt;
-use portcullis::{
-    circuit_breaker::Breaker,
-    outcome::{Http, Outcome},
-};
+use portcullis::{circuit_breaker::Breaker, outcome::Http};
 use tower_service::Service;
 
 use super::{Verdict, keys::Keys};
@@ -23,7 +20,7 @@ use crate::{
     upload::Upload,
     upstream::{
         answer::Answer,
-        forward::{Forward, Upstream},
+        forward::{Deadlines, Forward, Upstream},
     },
 };
 
@@ -41,7 +38,8 @@ impl AuthService {
     pub fn new(upstream: Arc<Upstream>, timeout: Duration, breaker: Option<Breaker>) -> Self {
         let host = HeaderValue::try_from(upstream.address.as_str())
             .expect("an authority is visible ASCII");
-        Self { forward: Forward::new(upstream, Some(timeout), 0), host, timeout, breaker }
+        let deadlines = Deadlines { request: timeout, attempt: None };
+        Self { forward: Forward::new(upstream, deadlines, 0), host, timeout, breaker }
     }
 
     /// What the service says of a token. Being away, slow, broken or known to be so by its breaker is all the same here.
@@ -107,7 +105,7 @@ impl AuthService {
             match &result {
                 Ok(_) if failing => tracing::info!("the auth service's keys can be fetched again"),
                 Err(why) if !failing => {
-                    tracing::warn!("failed to fetch the auth service's keys: {why}")
+                    tracing::warn!("failed to fetch the auth service's keys: {why}");
                 }
                 _ => {}
             }
@@ -149,13 +147,3 @@ fn verdict(head: &Response<()>, body: &[u8]) -> Verdict {
         _ => Verdict::Unavailable,
     }
 }
-
-/// What a verdict's outcome is when nobody asked.
-impl Verdict {
-    /// Whether the service has spoken.
-    pub const fn is_final(&self) -> bool {
-        !matches!(self, Self::Unavailable)
-    }
-}
-
-const _: fn(&Failure) -> Outcome = Failure::outcome;

@@ -84,7 +84,7 @@ pub fn answered(
     }
     if status.is_server_error() {
         span.record("otel.status_code", "ERROR");
-        span.record("error.type", refusal.unwrap_or_else(|| status.as_str_static()));
+        span.record("error.type", refusal.unwrap_or_else(|| error_word(status)));
     }
 }
 
@@ -135,21 +135,15 @@ pub fn inject(span: &Span, headers: &mut HeaderMap) {
     }
 }
 
-/// A status as one of a closed set of words.
-trait StatusWord {
-    fn as_str_static(&self) -> &'static str;
-}
-
-impl StatusWord for StatusCode {
-    fn as_str_static(&self) -> &'static str {
-        match self.as_u16() {
-            500 => "500",
-            501 => "501",
-            502 => "502",
-            503 => "503",
-            504 => "504",
-            _ => "5xx",
-        }
+/// A server's error as one of a closed set of words.
+const fn error_word(status: StatusCode) -> &'static str {
+    match status.as_u16() {
+        500 => "500",
+        501 => "501",
+        502 => "502",
+        503 => "503",
+        504 => "504",
+        _ => "5xx",
     }
 }
 

@@ -9,6 +9,8 @@ pub mod path;
 pub mod request;
 pub mod response;
 
+use http::{HeaderName, HeaderValue};
+
 /// Fields that belong to one connection (RFC 9110, 7.6.1, and those that older software sends).
 fn hop_by_hop(name: &str) -> bool {
     matches!(
@@ -24,4 +26,10 @@ fn hop_by_hop(name: &str) -> bool {
             | "upgrade"
             | "http2-settings"
     )
+}
+
+/// The fields that a `Connection` names.
+fn tokens(connection: &HeaderValue) -> impl Iterator<Item = HeaderName> {
+    let tokens = connection.to_str().unwrap_or_default().split(',');
+    tokens.filter_map(|token| HeaderName::from_bytes(token.trim().as_bytes()).ok())
 }

@@ -15,6 +15,7 @@ use http::{
 use super::{
     hop_by_hop,
     path::{PathFault, PathRules, normalise},
+    tokens,
 };
 use crate::{failure::Failure, server::peer::Peer};
 
@@ -196,16 +197,10 @@ fn client(headers: &HeaderMap, peer: &Peer) -> IpAddr {
 /// Removes hop-by-hop fields, what `Connection` names, and what only the gateway may say.
 fn fields(headers: &mut HeaderMap) {
     let mut doomed = Vec::new();
-    for connection in headers.get_all(CONNECTION) {
-        for token in connection.to_str().unwrap_or_default().split(',') {
-            if let Ok(name) = HeaderName::from_bytes(token.trim().as_bytes())
-                && !end_to_end(name.as_str())
-            {
-                doomed.push(name);
-            }
+    for (name, value) in &*headers {
+        if name == CONNECTION {
+            doomed.extend(tokens(value).filter(|token| !end_to_end(token.as_str())));
         }
-    }
-    for name in headers.keys() {
         let text = name.as_str();
         let dropped =
             text != "transfer-encoding" && hop_by_hop(text) || owned(text) && !forwarding(text);

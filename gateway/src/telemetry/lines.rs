@@ -49,7 +49,7 @@ impl Lines {
         let (sender, receiver) = sync_channel(LOG_LINES_WAITING_MAX);
         let thread = std::thread::Builder::new()
             .name("log".to_owned())
-            .spawn(move || write(&receiver, path, file))?;
+            .spawn(move || write(&receiver, path.as_ref(), file))?;
         Ok(Self { sender, dropped: Arc::default(), thread: Arc::new(Mutex::new(Some(thread))) })
     }
 
@@ -87,7 +87,7 @@ fn open(path: &PathBuf) -> io::Result<File> {
     OpenOptions::new().create(true).append(true).open(path)
 }
 
-fn write(lines: &Receiver<Message>, path: Option<PathBuf>, mut file: Option<File>) {
+fn write(lines: &Receiver<Message>, path: Option<&PathBuf>, mut file: Option<File>) {
     for message in lines {
         match message {
             // Neither a closed stdout nor a full disk is a reason to stop serving.
@@ -97,7 +97,7 @@ fn write(lines: &Receiver<Message>, path: Option<PathBuf>, mut file: Option<File
                     let _ = file.write_all(&line);
                 }
             }
-            Message::Reopen => file = path.as_ref().and_then(|path| open(path).ok()).or(file),
+            Message::Reopen => file = path.and_then(|path| open(path).ok()).or(file),
             Message::Flush(done) => {
                 let _ = io::stdout().flush();
                 let _ = done.try_send(());

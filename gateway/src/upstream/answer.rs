@@ -33,6 +33,9 @@ pub struct Answer {
     source: Source,
     /// The time between two pieces.
     idle: Duration,
+    /// Whether the lane's timer stands for the piece that is waited for. It is only set once there is something to wait
+    /// for, and most answers come whole.
+    timed: bool,
 }
 
 /// What becomes of the connection at the end.
@@ -49,22 +52,18 @@ enum Source {
 impl Answer {
     /// A body that drives `lane` and gives it back to `pool`.
     pub fn pooled(body: Incoming, lane: Box<Lane>, pool: Arc<Pool>, idle: Duration) -> Self {
-        let mut answer = Self { body, lane: Some(lane), source: Source::Pooled(pool), idle };
+        let mut answer =
+            Self { body, lane: Some(lane), source: Source::Pooled(pool), idle, timed: false };
         if answer.body.is_end_stream() {
             answer.release();
-        } else {
-            answer.push_back_deadline();
         }
         answer
     }
 
     /// A body whose connection is on a task, for an answer that came before the upload's end.
     pub fn detached(body: Incoming, mut lane: Box<Lane>, upload: Progress, idle: Duration) -> Self {
-        let task = lane.detach();
-        let mut answer =
-            Self { body, lane: Some(lane), source: Source::Detached { upload, _task: task }, idle };
-        answer.push_back_deadline();
-        answer
+        let source = Source::Detached { upload, _task: lane.detach() };
+        Self { body, lane: Some(lane), source, idle, timed: false }
     }
 
     /// The body is over: the connection is free, or its upload is no longer wanted.
@@ -74,12 +73,6 @@ impl Answer {
             (std::mem::replace(&mut self.source, Source::Released), lane)
         {
             pool.put(lane);
-        }
-    }
-
-    fn push_back_deadline(&mut self) {
-        if let Some(lane) = &mut self.lane {
-            lane.set_deadline(Instant::now() + self.idle);
         }
     }
 
@@ -103,7 +96,12 @@ impl Answer {
     }
 
     fn poll_stalled(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.lane.as_mut().map_or(Poll::Pending, |lane| lane.poll_deadline(cx))
+        let Some(lane) = &mut self.lane else { return Poll::Pending };
+        if !self.timed {
+            self.timed = true;
+            lane.set_deadline(Instant::now() + self.idle);
+        }
+        lane.poll_deadline(cx)
     }
 
     /// Whose fault a broken body is. A client that breaks its own upload breaks the connection that carries it.
@@ -132,10 +130,9 @@ impl Body for Answer {
         };
         Poll::Ready(match frame {
             Some(Ok(frame)) => {
+                self.timed = false;
                 if self.body.is_end_stream() {
-                    self.release()
-                } else {
-                    self.push_back_deadline()
+                    self.release();
                 }
                 Some(Ok(frame))
             }

@@ -1,7 +1,8 @@
 //! Sends a request to its upstream and brings back the answer: the innermost service of every route's stack.
 //!
-//! It owns the attempt's deadline (with the lane's timer, which costs less than one of its own) and the one retry that is
-//! always right: a pooled connection that turns out dead takes no request with it, as long as nothing was sent, or the
+//! It keeps the deadlines of the request and of the attempt, with the lane's timer: every wait of a request is in here (but for
+//! that of authentication, which has its own bound), so a timer further out would cost each request its setting and
+//! clearing, and could not tell whether it was the upstream or the client that was slow. And it has the one retry that is always right: a pooled connection that turns out dead takes no request with it, as long as nothing was sent, or the
 //! method is idempotent and the first byte of an answer has not come. Every other retry is the business of a layer that
 //! knows a budget.
 
@@ -15,6 +16,7 @@ use std::{
 
 use http::{Request, Response, uri::Authority};
 use hyper::body::Incoming;
+use portcullis::rejected::Rejected;
 use tokio::time::Instant;
 use tower_service::Service;
 
@@ -51,22 +53,27 @@ pub struct Upstream {
     pub calls: Arc<Calls>,
 }
 
+/// How much time a call has.
+#[derive(Debug, Clone, Copy)]
+pub struct Deadlines {
+    /// From the request's head, whatever happened to it before it came here.
+    pub request: Duration,
+    /// From the call.
+    pub attempt: Option<Duration>,
+}
+
 /// The service that calls an upstream.
 #[derive(Debug, Clone)]
 pub struct Forward {
     upstream: Arc<Upstream>,
-    attempt_timeout: Option<Duration>,
+    deadlines: Deadlines,
     body_bytes_max: u64,
 }
 
 impl Forward {
-    /// Calls `upstream` with bodies of up to so many bytes, and gives an attempt so much time.
-    pub const fn new(
-        upstream: Arc<Upstream>,
-        attempt_timeout: Option<Duration>,
-        body_bytes_max: u64,
-    ) -> Self {
-        Self { upstream, attempt_timeout, body_bytes_max }
+    /// Calls `upstream` with bodies of up to so many bytes, within these deadlines.
+    pub const fn new(upstream: Arc<Upstream>, deadlines: Deadlines, body_bytes_max: u64) -> Self {
+        Self { upstream, deadlines, body_bytes_max }
     }
 }
 
@@ -81,12 +88,14 @@ impl Service<Request<Upload>> for Forward {
 
     fn call(&mut self, mut request: Request<Upload>) -> Self::Future {
         let limited = request.body_mut().limit(self.body_bytes_max);
-        let attempt = Attempt::new(self.upstream.clone(), self.attempt_timeout, &mut request);
+        let attempt = Attempt::new(self.upstream.clone(), self.deadlines, &mut request);
         Box::pin(async move {
             limited.map_err(Failure::Body)?;
-            let (result, started) = (attempt.upstream.calls.clone(), attempt.started);
             let answer = attempt.run(request).await;
-            result.settle(started.elapsed(), &answer);
+            attempt.upstream.calls.settle(attempt.started.elapsed(), &answer);
+            if let Some(span) = &attempt.span {
+                span::settle(span, &answer);
+            }
             answer
         })
     }
@@ -96,55 +105,53 @@ impl Service<Request<Upload>> for Forward {
 struct Attempt {
     upstream: Arc<Upstream>,
     started: Instant,
-    timeout: Option<Duration>,
+    /// When nothing is waited for any longer, and the time that was allowed until then.
+    end: (Instant, Duration),
     upload: Option<Progress>,
     span: Option<tracing::Span>,
 }
 
 impl Attempt {
-    fn new(
-        upstream: Arc<Upstream>,
-        timeout: Option<Duration>,
-        request: &mut Request<Upload>,
-    ) -> Self {
-        let parent =
-            request.extensions().get::<Exchange>().and_then(|exchange| exchange.span.as_ref());
+    fn new(upstream: Arc<Upstream>, deadlines: Deadlines, request: &mut Request<Upload>) -> Self {
+        let exchange = request.extensions().get::<Exchange>();
+        let parent = exchange.and_then(|exchange| exchange.span.as_ref());
         let span = parent.map(|parent| span::client(parent, &upstream.name, request.method()));
+        let started = Instant::now();
+        let head = exchange.map_or(started, |exchange| exchange.started.into());
+        let attempt = deadlines.attempt.map(|attempt| (started + attempt, attempt));
+        let request_end = (head + deadlines.request, deadlines.request);
+        let end = attempt.map_or(request_end, |attempt| attempt.min(request_end));
         if let Some(span) = &span {
             span::inject(span, request.headers_mut());
         }
-        Self { upstream, started: Instant::now(), timeout, upload: request.body().progress(), span }
+        Self { upstream, started, end, upload: request.body().progress(), span }
     }
 
-    async fn run(self, mut request: Request<Upload>) -> Result<Response<Answer>, Failure> {
+    async fn run(&self, mut request: Request<Upload>) -> Result<Response<Answer>, Failure> {
         let mut stale = 0;
-        let answer = loop {
+        loop {
             let (lane, reused) = match self.upstream.pool.take() {
-                Some((lane, _)) if stale < 2 => (lane, true),
+                Some(lane) if stale < 2 => (lane, true),
                 _ => (self.connect().await?, false),
             };
             let spare = (reused && self.upload.is_none() && request.method().is_idempotent())
                 .then(|| copy(&request));
             match self.send(lane, request).await {
-                Err(Broken::Unsent(again)) if reused => request = again,
+                Err(Broken::Unsent(again)) if reused => request = *again,
                 Err(Broken::Sent(UpstreamFault::Closed)) if spare.is_some() => {
                     request = spare.expect("checked by the guard");
                 }
-                Err(broken) => break Err(broken.failure(self.upload.as_ref())),
-                Ok(answer) => break Ok(answer),
+                Err(broken) => return Err(self.failure(&broken)),
+                Ok(answer) => return Ok(answer),
             }
             stale += 1;
-        };
-        if let Some(span) = &self.span {
-            span::settle(span, &answer);
         }
-        answer
     }
 
     async fn connect(&self) -> Result<Box<Lane>, Failure> {
-        connect(&self.upstream.address, self.upstream.connect_timeout)
-            .await
-            .map_err(Failure::Upstream)
+        let left = self.end.0.duration_since(self.started);
+        let timeout = self.upstream.connect_timeout.min(left);
+        connect(&self.upstream.address, timeout).await.map_err(Failure::Upstream)
     }
 
     async fn send(
@@ -158,25 +165,32 @@ impl Attempt {
             if let Poll::Ready(response) = lane.poll_with_io(cx, |cx| sending.as_mut().poll(cx)) {
                 return Poll::Ready(response.map_err(Broken::from));
             }
-            self.poll_timeout(&mut lane, cx).map(|()| Err(Broken::Sent(UpstreamFault::HeadTimeout)))
+            self.poll_late(&mut lane, cx).map(Err)
         });
         let response = response.await?;
         self.answer(response, lane).map_err(Broken::Sent)
     }
 
     fn deadline(&self, from: Instant) -> Instant {
-        let head = from + self.upstream.response_timeout;
-        self.timeout.map_or(head, |attempt| head.min(self.started + attempt))
+        self.end.0.min(from + self.upstream.response_timeout)
     }
 
-    /// The upstream's time for its head starts when it has the whole request, so a running upload pushes it back; the
-    /// attempt's time does not wait for anything.
-    fn poll_timeout(&self, lane: &mut Lane, cx: &mut Context<'_>) -> Poll<()> {
+    /// The upstream's time for its head starts when it has the whole request, so a running upload pushes it back; the end
+    /// of all waiting comes all the same. If it is the client that is waited for then, it is the client that was slow.
+    fn poll_late(&self, lane: &mut Lane, cx: &mut Context<'_>) -> Poll<Broken> {
         while lane.poll_deadline(cx).is_ready() {
             let now = Instant::now();
-            let uploading = self.upload.as_ref().is_some_and(|upload| !upload.is_over());
-            if !uploading || self.timeout.is_some_and(|attempt| now >= self.started + attempt) {
-                return Poll::Ready(());
+            let uploading = self.upload.as_ref().filter(|upload| !upload.is_over());
+            if now >= self.end.0 {
+                let client = uploading.is_some_and(Progress::waits_for_client);
+                return Poll::Ready(if client {
+                    Broken::Upload(BodyFault::Stalled)
+                } else {
+                    Broken::Late
+                });
+            }
+            if uploading.is_none() {
+                return Poll::Ready(Broken::Sent(UpstreamFault::HeadTimeout));
             }
             lane.set_deadline(self.deadline(now));
         }
@@ -197,6 +211,21 @@ impl Attempt {
         };
         Ok(Response::from_parts(parts, answer))
     }
+
+    /// Whose fault it was. A connection that broke while the client broke its upload was broken by the client.
+    fn failure(&self, broken: &Broken) -> Failure {
+        match *broken {
+            Broken::Upload(fault) => Failure::Body(fault),
+            Broken::Sent(UpstreamFault::Closed)
+                if self.upload.as_ref().is_some_and(Progress::is_faulty) =>
+            {
+                Failure::Body(BodyFault::Broken)
+            }
+            Broken::Sent(fault) => Failure::Upstream(fault),
+            Broken::Unsent(_) => Failure::Upstream(UpstreamFault::Closed),
+            Broken::Late => Failure::Rejected(Rejected::TimedOut { after: self.end.1 }),
+        }
+    }
 }
 
 /// A request without a body can be sent again, if its head is kept.
@@ -211,17 +240,19 @@ fn copy(request: &Request<Upload>) -> Request<Upload> {
 /// Why a lane brought no answer.
 enum Broken {
     /// Nothing was sent; here is the request.
-    Unsent(Request<Upload>),
+    Unsent(Box<Request<Upload>>),
     /// The request's body broke.
     Upload(BodyFault),
     /// Something was sent.
     Sent(UpstreamFault),
+    /// The end of all waiting has come.
+    Late,
 }
 
 impl From<Unsent> for Broken {
     fn from(mut unsent: Unsent) -> Self {
         if let Some(request) = unsent.take_message() {
-            return Self::Unsent(request);
+            return Self::Unsent(Box::new(request));
         }
         let error = unsent.into_error();
         let cause =
@@ -231,20 +262,6 @@ impl From<Unsent> for Broken {
             None if error.is_user() => Self::Upload(BodyFault::Broken),
             None if error.is_parse() => Self::Sent(UpstreamFault::Protocol),
             None => Self::Sent(UpstreamFault::Closed),
-        }
-    }
-}
-
-impl Broken {
-    /// Whose fault it was. A connection that broke while the client broke its upload was broken by the client.
-    fn failure(self, upload: Option<&Progress>) -> Failure {
-        match self {
-            Self::Upload(fault) => Failure::Body(fault),
-            Self::Sent(UpstreamFault::Closed) if upload.is_some_and(Progress::is_faulty) => {
-                Failure::Body(BodyFault::Broken)
-            }
-            Self::Sent(fault) => Failure::Upstream(fault),
-            Self::Unsent(_) => Failure::Upstream(UpstreamFault::Closed),
         }
     }
 }

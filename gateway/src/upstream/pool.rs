@@ -15,9 +15,16 @@ use super::lane::Lane;
 /// Idle connections.
 #[derive(Debug)]
 pub struct Pool {
-    idle: Mutex<Vec<Idle>>,
+    shelf: Mutex<Shelf>,
     idle_max: usize,
     idle_timeout: Duration,
+}
+
+#[derive(Debug)]
+struct Shelf {
+    lanes: Vec<Idle>,
+    /// When it was swept last. Connections are dated by it, to the second, instead of by a clock read each.
+    swept: Instant,
 }
 
 #[derive(Debug)]
@@ -29,16 +36,17 @@ struct Idle {
 impl Pool {
     /// An empty pool under these bounds.
     pub fn new(idle_max: usize, idle_timeout: Duration) -> Arc<Self> {
-        Arc::new(Self { idle: Mutex::default(), idle_max, idle_timeout })
+        let shelf = Mutex::new(Shelf { lanes: Vec::new(), swept: Instant::now() });
+        Arc::new(Self { shelf, idle_max, idle_timeout })
     }
 
-    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Idle>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    fn shelf(&self) -> std::sync::MutexGuard<'_, Shelf> {
+        self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The connection that was used last, and since when it has been idle.
-    pub fn take(&self) -> Option<(Box<Lane>, Instant)> {
-        self.idle().pop().map(|idle| (idle.lane, idle.since))
+    /// The connection that was used last.
+    pub fn take(&self) -> Option<Box<Lane>> {
+        self.shelf().lanes.pop().map(|idle| idle.lane)
     }
 
     /// Keeps a connection for the next request, if it can carry one and there is room.
@@ -46,32 +54,20 @@ impl Pool {
         if !lane.is_reusable() {
             return;
         }
-        let mut idle = self.idle();
-        if idle.len() < self.idle_max {
-            idle.push(Idle { lane, since: Instant::now() });
+        let mut shelf = self.shelf();
+        if shelf.lanes.len() < self.idle_max {
+            let since = shelf.swept;
+            shelf.lanes.push(Idle { lane, since });
         }
     }
 
     /// Closes what has idled too long or was closed from the other side.
     pub fn sweep(&self, now: Instant) {
-        self.idle().retain_mut(|idle| {
+        let mut shelf = self.shelf();
+        shelf.swept = now;
+        shelf.lanes.retain_mut(|idle| {
             now.duration_since(idle.since) < self.idle_timeout && idle.lane.is_reusable()
         });
-    }
-
-    /// Closes everything.
-    pub fn clear(&self) {
-        self.idle().clear();
-    }
-
-    /// How many connections are idle.
-    pub fn len(&self) -> usize {
-        self.idle().len()
-    }
-
-    /// Whether none is.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 }
 

@@ -40,8 +40,9 @@ struct Lines {
 enum Flags {
     /// The same for everybody; nothing where no told flag is declared.
     Same(Option<HeaderValue>),
-    /// To be evaluated for each subject: a flag's place in `of`, and its key.
-    PerSubject(Vec<(usize, Box<str>)>),
+    /// To be evaluated for each subject: a flag's place in `of`, and its key. Whoever has no subject gets the same as
+    /// everybody else without one.
+    PerSubject { told: Vec<(usize, Box<str>)>, nobody: Option<HeaderValue> },
 }
 
 impl Told {
@@ -90,8 +91,8 @@ impl Lines {
         let told: Vec<_> = names.iter().filter_map(declared).collect();
         let of = board.shared_flags();
         let same = told.iter().all(|&(place, _)| of[place].is_static());
-        let flags =
-            if same { Flags::Same(line(&of, &told, None)) } else { Flags::PerSubject(told) };
+        let nobody = line(&of, &told, None);
+        let flags = if same { Flags::Same(nobody) } else { Flags::PerSubject { told, nobody } };
         Self { number: board.revision(), revision: HeaderValue::from(board.revision()), of, flags }
     }
 
@@ -104,7 +105,8 @@ impl Lines {
     fn say(&self, subject: Option<&str>) -> (Option<HeaderValue>, HeaderValue) {
         let flags = match &self.flags {
             Flags::Same(line) => line.clone(),
-            Flags::PerSubject(told) => line(&self.of, told, subject),
+            Flags::PerSubject { nobody, .. } if subject.is_none() => nobody.clone(),
+            Flags::PerSubject { told, .. } => line(&self.of, told, subject),
         };
         (flags, self.revision.clone())
     }
