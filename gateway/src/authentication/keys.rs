@@ -175,3 +175,155 @@ const fn to_jsonwebtoken(algorithm: Algorithm) -> jsonwebtoken::Algorithm {
         Algorithm::RS512 => jsonwebtoken::Algorithm::RS512,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use jsonwebtoken::{EncodingKey, Header, encode};
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::config::config::UpstreamId;
+
+    /// An Ed25519 key made for these tests (PKCS #8), and its public half.
+    const PRIVATE: &str = "302e020100300506032b6570042204201d2c5278c905f530a969e5da2d129edd9cd47541e8f3fcc0f122077a6efe771e";
+    const PUBLIC: &str = "y4Yao_c3tLb4zs0GjNV2SeEMbvHnwBpKPn3h9iMEwFI";
+
+    fn keys() -> Arc<Keys> {
+        Keys::new(&Authentication {
+            upstream: UpstreamId(0),
+            verify_path: "/verify".to_owned(),
+            jwks_path: "/jwks".to_owned(),
+            timeout: Duration::from_millis(300),
+            issuer: "us".to_owned(),
+            audience: "them".to_owned(),
+            algorithms: vec![Algorithm::EdDSA],
+            jwks_refresh: Duration::from_secs(60),
+            jwks_stale_max: Duration::from_secs(3600),
+            token_bytes_max: 8192,
+        })
+    }
+
+    fn ed25519() -> Value {
+        json!({ "kty": "OKP", "crv": "Ed25519", "x": PUBLIC, "kid": "one", "alg": "EdDSA", "use": "sig" })
+    }
+
+    fn set(keys: &[Value]) -> Vec<u8> {
+        serde_json::to_vec(&json!({ "keys": keys })).unwrap()
+    }
+
+    fn with_a_key() -> Arc<Keys> {
+        let keys = keys();
+        assert_eq!(keys.replace(&set(&[ed25519()]), Instant::now()), Ok(1));
+        keys
+    }
+
+    fn in_seconds(seconds: i64) -> i64 {
+        i64::try_from(jsonwebtoken::get_current_timestamp()).unwrap() + seconds
+    }
+
+    fn claims() -> Value {
+        json!({ "sub": "ana", "iss": "us", "aud": "them", "exp": in_seconds(60), "nbf": in_seconds(-1) })
+    }
+
+    fn token(kid: Option<&str>, claims: &Value) -> String {
+        let header =
+            Header { kid: kid.map(str::to_owned), ..Header::new(jsonwebtoken::Algorithm::EdDSA) };
+        let der = hex::decode(PRIVATE).unwrap();
+        encode(&header, claims, &EncodingKey::from_ed_der(&der)).unwrap()
+    }
+
+    fn verdict(token: &str) -> Verdict {
+        with_a_key().check(token, Instant::now())
+    }
+
+    fn without(claim: &str) -> Value {
+        let mut claims = claims();
+        claims.as_object_mut().unwrap().remove(claim);
+        claims
+    }
+
+    fn with(claim: &str, value: Value) -> Value {
+        let mut claims = claims();
+        claims[claim] = value;
+        claims
+    }
+
+    #[test]
+    fn a_good_token_is_its_subjects() {
+        assert_eq!(verdict(&token(Some("one"), &claims())), Verdict::Accepted("ana".into()));
+    }
+
+    #[test]
+    fn a_token_needs_each_of_its_claims_and_the_right_ones() {
+        for claim in ["sub", "iss", "aud", "exp"] {
+            assert_eq!(
+                verdict(&token(Some("one"), &without(claim))),
+                Verdict::Refused,
+                "without {claim}"
+            );
+        }
+        for (claim, value) in [
+            ("sub", json!("")),
+            ("iss", json!("someone")),
+            ("aud", json!("someone")),
+            ("exp", json!(in_seconds(-60))),
+            ("exp", json!(in_seconds(60).to_string())),
+            ("nbf", json!(in_seconds(60))),
+        ] {
+            assert_eq!(
+                verdict(&token(Some("one"), &with(claim, value.clone()))),
+                Verdict::Refused,
+                "{claim} {value}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_changed_signature_a_strange_key_and_another_algorithm_are_refused() {
+        let good = token(Some("one"), &claims());
+        let (body, signature) = good.rsplit_once('.').unwrap();
+        assert_eq!(
+            verdict(&format!("{body}.{}", signature.replace(['A', 'a'], "B"))),
+            Verdict::Refused
+        );
+        assert_eq!(verdict(&token(Some("two"), &claims())), Verdict::Refused);
+        assert_eq!(verdict(&token(None, &claims())), Verdict::Refused);
+        let shared = EncodingKey::from_secret(PUBLIC.as_bytes());
+        let header =
+            Header { kid: Some("one".to_owned()), ..Header::new(jsonwebtoken::Algorithm::HS256) };
+        assert_eq!(verdict(&encode(&header, &claims(), &shared).unwrap()), Verdict::Refused);
+        assert_eq!(
+            verdict(&format!("eyJhbGciOiJub25lIn0.{}.", body.split('.').nth(1).unwrap())),
+            Verdict::Refused
+        );
+        assert_eq!(verdict("nonsense"), Verdict::Refused);
+    }
+
+    #[test]
+    fn a_set_without_a_usable_key_leaves_the_last_good_one() {
+        let keys = with_a_key();
+        let secret = json!({ "kty": "oct", "k": "c2VjcmV0", "kid": "one", "alg": "HS256" });
+        let mislabelled = json!({ "kty": "oct", "k": "c2VjcmV0", "kid": "one", "alg": "EdDSA" });
+        let for_encryption =
+            json!({ "kty": "OKP", "crv": "Ed25519", "x": PUBLIC, "kid": "one", "use": "enc" });
+        let not_configured =
+            json!({ "kty": "RSA", "n": "AQAB", "e": "AQAB", "kid": "one", "alg": "RS256" });
+        for bad in [secret, mislabelled, for_encryption, not_configured] {
+            assert!(
+                keys.replace(&set(std::slice::from_ref(&bad)), Instant::now()).is_err(),
+                "{bad}"
+            );
+        }
+        assert!(keys.replace(b"<html>", Instant::now()).is_err());
+        let good = token(Some("one"), &claims());
+        assert_eq!(keys.check(&good, Instant::now()), Verdict::Accepted("ana".into()));
+    }
+
+    #[test]
+    fn nobody_can_say_without_keys_or_with_keys_that_are_too_old() {
+        let good = token(Some("one"), &claims());
+        assert_eq!(keys().check(&good, Instant::now()), Verdict::Unavailable);
+        let later = Instant::now() + Duration::from_secs(3601);
+        assert_eq!(with_a_key().check(&good, later), Verdict::Unavailable);
+    }
+}
