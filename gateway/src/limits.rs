@@ -28,6 +28,9 @@ pub const UPSTREAM_HEAD_BYTES_MAX: usize = 64 * 1024;
 /// Header fields of a response from an upstream.
 pub const UPSTREAM_HEADERS_MAX: usize = 200;
 
+/// Informational answers (1xx) before the one that counts. A working upstream sends one or two.
+pub const INFORMATIONAL_MAX: usize = 50;
+
 /// Bytes of a path. RFC 9110 asks for 8,000 at least.
 pub const PATH_BYTES_MAX: usize = 8 * 1024;
 /// Segments of a path; nothing sensible nests deeper, and normalising is linear in it.

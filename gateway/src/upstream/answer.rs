@@ -13,7 +13,6 @@ use std::{
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use super::{
@@ -28,9 +27,9 @@ use crate::{
 /// A response body, with the connection that it comes from.
 #[derive(Debug)]
 pub struct Answer {
-    body: Incoming,
+    /// Gone when the body is over.
     lane: Option<Box<Lane>>,
-    source: Source,
+    end: End,
     /// The time between two pieces.
     idle: Duration,
     /// Whether the lane's timer stands for the piece that is waited for. It is only set once there is something to wait
@@ -40,77 +39,46 @@ pub struct Answer {
 
 /// What becomes of the connection at the end.
 #[derive(Debug)]
-enum Source {
-    /// It is driven by this body and goes back to the pool.
+enum End {
+    /// It goes back to the pool.
     Pooled(Arc<Pool>),
-    /// A task drives it, because the request's body was still on its way. It ends with the answer.
-    Detached { upload: Progress, _task: Option<Detached> },
-    /// It is back in the pool, or lost.
-    Released,
+    /// It ends, and with it the upload that a task was still sending.
+    Early { upload: Progress, _sending: Option<Detached> },
 }
 
 impl Answer {
-    /// A body that drives `lane` and gives it back to `pool`.
-    pub fn pooled(body: Incoming, lane: Box<Lane>, pool: Arc<Pool>, idle: Duration) -> Self {
-        let mut answer =
-            Self { body, lane: Some(lane), source: Source::Pooled(pool), idle, timed: false };
-        if answer.body.is_end_stream() {
-            answer.release();
-        }
+    /// A body whose lane goes back to `pool`.
+    pub fn pooled(lane: Box<Lane>, pool: Arc<Pool>, idle: Duration) -> Self {
+        let mut answer = Self { lane: Some(lane), end: End::Pooled(pool), idle, timed: false };
+        answer.release_if_over();
         answer
     }
 
-    /// A body whose connection is on a task, for an answer that came before the upload's end.
-    pub fn detached(body: Incoming, mut lane: Box<Lane>, upload: Progress, idle: Duration) -> Self {
-        let source = Source::Detached { upload, _task: lane.detach() };
-        Self { body, lane: Some(lane), source, idle, timed: false }
+    /// A body that came before the upload's end, which a task goes on sending.
+    pub fn early(mut lane: Box<Lane>, upload: Progress, idle: Duration) -> Self {
+        let end = End::Early { upload, _sending: lane.detach() };
+        let mut answer = Self { lane: Some(lane), end, idle, timed: false };
+        answer.release_if_over();
+        answer
     }
 
-    /// The body is over: the connection is free, or its upload is no longer wanted.
-    fn release(&mut self) {
+    /// Lets go of the connection when the body is over.
+    fn release_if_over(&mut self) {
+        if !self.lane.as_ref().is_some_and(|lane| lane.body_is_over()) {
+            return;
+        }
         let lane = self.lane.take();
-        if let (Source::Pooled(pool), Some(lane)) =
-            (std::mem::replace(&mut self.source, Source::Released), lane)
-        {
-            pool.put(lane);
+        match &mut self.end {
+            End::Pooled(pool) => lane.into_iter().for_each(|lane| pool.put(lane)),
+            End::Early { _sending, .. } => *_sending = None,
         }
-    }
-
-    fn poll_body(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let Self { body, lane, source, .. } = self;
-        match (lane, source) {
-            (Some(lane), Source::Pooled(_)) => {
-                // The first poll says that we want data, the second finds what the I/O between them brought.
-                if let Poll::Ready(frame) =
-                    lane.poll_without_io(cx, |cx| Pin::new(&mut *body).poll_frame(cx))
-                {
-                    return Poll::Ready(frame);
-                }
-                lane.poll_with_io(cx, |cx| Pin::new(&mut *body).poll_frame(cx))
-            }
-            _ => Pin::new(body).poll_frame(cx),
-        }
-    }
-
-    fn poll_stalled(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(lane) = &mut self.lane else { return Poll::Pending };
-        if !self.timed {
-            self.timed = true;
-            lane.set_deadline(Instant::now() + self.idle);
-        }
-        lane.poll_deadline(cx)
     }
 
     /// Whose fault a broken body is. A client that breaks its own upload breaks the connection that carries it.
-    fn blame(&self) -> Failure {
-        match &self.source {
-            Source::Detached { upload, .. } if upload.is_faulty() => {
-                Failure::Body(BodyFault::Broken)
-            }
-            _ => Failure::Upstream(UpstreamFault::BodyCut),
+    fn blame(&self, fault: UpstreamFault) -> Failure {
+        match &self.end {
+            End::Early { upload, .. } if upload.is_faulty() => Failure::Body(BodyFault::Broken),
+            _ => Failure::Upstream(fault),
         }
     }
 }
@@ -123,32 +91,36 @@ impl Body for Answer {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
-        let Poll::Ready(frame) = self.poll_body(cx) else {
-            return self
-                .poll_stalled(cx)
+        let this = &mut *self;
+        let Some(lane) = &mut this.lane else { return Poll::Ready(None) };
+        let Poll::Ready(piece) = lane.poll_body(cx) else {
+            if !this.timed {
+                this.timed = true;
+                lane.set_deadline(Instant::now() + this.idle);
+            }
+            return lane
+                .poll_deadline(cx)
                 .map(|()| Some(Err(Failure::Upstream(UpstreamFault::BodyTimeout))));
         };
-        Poll::Ready(match frame {
-            Some(Ok(frame)) => {
-                self.timed = false;
-                if self.body.is_end_stream() {
-                    self.release();
-                }
-                Some(Ok(frame))
+        this.timed = false;
+        Poll::Ready(match piece {
+            Some(Err(fault)) => {
+                this.lane = None;
+                Some(Err(this.blame(fault)))
             }
-            Some(Err(_)) => Some(Err(self.blame())),
-            None => {
-                self.release();
-                None
+            piece => {
+                this.release_if_over();
+                piece.and_then(Result::ok).map(|piece| Ok(Frame::data(piece)))
             }
         })
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.lane.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let Some(lane) = &self.lane else { return SizeHint::with_exact(0) };
+        lane.body_length().map_or_else(SizeHint::default, SizeHint::with_exact)
     }
 }

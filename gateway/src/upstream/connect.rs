@@ -3,30 +3,19 @@
 use std::{io, time::Duration};
 
 use http::uri::Authority;
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
 use super::lane::Lane;
-use crate::{
-    failure::UpstreamFault,
-    limits::{UPSTREAM_HEAD_BYTES_MAX, UPSTREAM_HEADERS_MAX},
-};
+use crate::failure::UpstreamFault;
 
 /// A new connection, ready for its first request.
 ///
 /// # Errors
 /// Nobody listens there, or not in time.
 pub async fn connect(address: &Authority, timeout: Duration) -> Result<Box<Lane>, UpstreamFault> {
-    let stream = tokio::time::timeout(timeout, open(address))
-        .await
-        .map_err(|_| UpstreamFault::ConnectTimeout)?;
-    let stream = stream.map_err(|_| UpstreamFault::Unreachable)?;
-    let mut http1 = http1::Builder::new();
-    http1.max_headers(UPSTREAM_HEADERS_MAX).max_buf_size(UPSTREAM_HEAD_BYTES_MAX);
-    let (sender, connection) =
-        http1.handshake(TokioIo::new(stream)).await.map_err(|_| UpstreamFault::Unreachable)?;
-    Ok(Box::new(Lane::new(sender, connection)))
+    let opened = tokio::time::timeout(timeout, open(address)).await;
+    let stream = opened.map_err(|_| UpstreamFault::ConnectTimeout)?;
+    Ok(Box::new(Lane::new(stream.map_err(|_| UpstreamFault::Unreachable)?)))
 }
 
 async fn open(address: &Authority) -> io::Result<TcpStream> {

@@ -8,14 +8,13 @@
 
 use std::{
     future::poll_fn,
-    pin::{Pin, pin},
+    pin::Pin,
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
 use http::{Request, Response, uri::Authority};
-use hyper::body::Incoming;
 use portcullis::rejected::Rejected;
 use tokio::time::Instant;
 use tower_service::Service;
@@ -23,8 +22,9 @@ use tower_service::Service;
 use super::{
     answer::Answer,
     connect::connect,
-    lane::{Lane, Unsent},
+    lane::{Broken, Lane},
     pool::Pool,
+    wire::response::Head,
 };
 use crate::{
     exchange::Exchange,
@@ -52,6 +52,9 @@ pub struct Upstream {
     /// How its calls went.
     pub calls: Arc<Calls>,
 }
+
+/// Pooled connections that may turn out closed before a new one is opened for the request.
+const STALE_MAX: usize = 2;
 
 /// How much time a call has.
 #[derive(Debug, Clone, Copy)]
@@ -130,22 +133,31 @@ impl Attempt {
     async fn run(&self, mut request: Request<Upload>) -> Result<Response<Answer>, Failure> {
         let mut stale = 0;
         loop {
-            let (lane, reused) = match self.upstream.pool.take() {
-                Some(lane) if stale < 2 => (lane, true),
+            let (mut lane, reused) = match self.upstream.pool.take() {
+                Some(lane) if stale < STALE_MAX => (lane, true),
                 _ => (self.connect().await?, false),
             };
-            let spare = (reused && self.upload.is_none() && request.method().is_idempotent())
-                .then(|| copy(&request));
-            match self.send(lane, request).await {
-                Err(Broken::Unsent(again)) if reused => request = *again,
-                Err(Broken::Sent(UpstreamFault::Closed)) if spare.is_some() => {
-                    request = spare.expect("checked by the guard");
+            lane.begin(&mut request);
+            lane.set_deadline(self.deadline(self.started));
+            match poll_fn(|cx| self.poll_head(&mut lane, cx)).await {
+                Ok(head) => return self.answer(head, lane),
+                Err(Late::Broken(Broken::Closed { sent }))
+                    if reused && self.may_repeat(&request, sent) =>
+                {
+                    if let Some(upload) = lane.take_back() {
+                        *request.body_mut() = upload;
+                    }
+                    stale += 1;
                 }
-                Err(broken) => return Err(self.failure(&broken)),
-                Ok(answer) => return Ok(answer),
+                Err(late) => return Err(self.failure(&late)),
             }
-            stale += 1;
         }
+    }
+
+    /// A connection that was pooled and is closed before an answer began takes no request with it, as long as the upstream
+    /// has seen nothing of the request, or may see it twice.
+    fn may_repeat(&self, request: &Request<Upload>, sent: bool) -> bool {
+        !sent || self.upload.is_none() && request.method().is_idempotent()
     }
 
     async fn connect(&self) -> Result<Box<Lane>, Failure> {
@@ -154,21 +166,11 @@ impl Attempt {
         connect(&self.upstream.address, timeout).await.map_err(Failure::Upstream)
     }
 
-    async fn send(
-        &self,
-        mut lane: Box<Lane>,
-        request: Request<Upload>,
-    ) -> Result<Response<Answer>, Broken> {
-        let mut sending = pin!(lane.send(request));
-        lane.set_deadline(self.deadline(self.started));
-        let response = poll_fn(|cx| {
-            if let Poll::Ready(response) = lane.poll_with_io(cx, |cx| sending.as_mut().poll(cx)) {
-                return Poll::Ready(response.map_err(Broken::from));
-            }
-            self.poll_late(&mut lane, cx).map(Err)
-        });
-        let response = response.await?;
-        self.answer(response, lane).map_err(Broken::Sent)
+    fn poll_head(&self, lane: &mut Lane, cx: &mut Context<'_>) -> Poll<Result<Head, Late>> {
+        match lane.poll_head(cx) {
+            Poll::Ready(head) => Poll::Ready(head.map_err(Late::Broken)),
+            Poll::Pending => self.poll_late(lane, cx).map(Err),
+        }
     }
 
     fn deadline(&self, from: Instant) -> Instant {
@@ -177,91 +179,53 @@ impl Attempt {
 
     /// The upstream's time for its head starts when it has the whole request, so a running upload pushes it back; the end
     /// of all waiting comes all the same. If it is the client that is waited for then, it is the client that was slow.
-    fn poll_late(&self, lane: &mut Lane, cx: &mut Context<'_>) -> Poll<Broken> {
+    fn poll_late(&self, lane: &mut Lane, cx: &mut Context<'_>) -> Poll<Late> {
         while lane.poll_deadline(cx).is_ready() {
             let now = Instant::now();
             let uploading = self.upload.as_ref().filter(|upload| !upload.is_over());
             if now >= self.end.0 {
                 let client = uploading.is_some_and(Progress::waits_for_client);
-                return Poll::Ready(if client {
-                    Broken::Upload(BodyFault::Stalled)
-                } else {
-                    Broken::Late
-                });
+                return Poll::Ready(if client { Late::Client } else { Late::Upstream });
             }
             if uploading.is_none() {
-                return Poll::Ready(Broken::Sent(UpstreamFault::HeadTimeout));
+                return Poll::Ready(Late::Broken(Broken::Upstream(UpstreamFault::HeadTimeout)));
             }
             lane.set_deadline(self.deadline(now));
         }
         Poll::Pending
     }
 
-    fn answer(
-        &self,
-        response: Response<Incoming>,
-        lane: Box<Lane>,
-    ) -> Result<Response<Answer>, UpstreamFault> {
-        let (mut parts, body) = response.into_parts();
-        sanitise::response::response(&mut parts)?;
+    fn answer(&self, head: Head, lane: Box<Lane>) -> Result<Response<Answer>, Failure> {
+        let mut parts = head.parts;
+        sanitise::response::response(&mut parts);
         let idle = self.upstream.body_idle_timeout;
         let answer = match &self.upload {
-            Some(upload) if !upload.is_over() => Answer::detached(body, lane, upload.clone(), idle),
-            _ => Answer::pooled(body, lane, self.upstream.pool.clone(), idle),
+            Some(upload) if !upload.is_over() => Answer::early(lane, upload.clone(), idle),
+            _ => Answer::pooled(lane, self.upstream.pool.clone(), idle),
         };
         Ok(Response::from_parts(parts, answer))
     }
 
     /// Whose fault it was. A connection that broke while the client broke its upload was broken by the client.
-    fn failure(&self, broken: &Broken) -> Failure {
-        match *broken {
-            Broken::Upload(fault) => Failure::Body(fault),
-            Broken::Sent(UpstreamFault::Closed)
-                if self.upload.as_ref().is_some_and(Progress::is_faulty) =>
-            {
-                Failure::Body(BodyFault::Broken)
-            }
-            Broken::Sent(fault) => Failure::Upstream(fault),
-            Broken::Unsent(_) => Failure::Upstream(UpstreamFault::Closed),
-            Broken::Late => Failure::Rejected(Rejected::TimedOut { after: self.end.1 }),
+    fn failure(&self, late: &Late) -> Failure {
+        let faulty = self.upload.as_ref().is_some_and(Progress::is_faulty);
+        match *late {
+            Late::Client => Failure::Body(BodyFault::Stalled),
+            Late::Upstream => Failure::Rejected(Rejected::TimedOut { after: self.end.1 }),
+            Late::Broken(Broken::Upload(fault)) => Failure::Body(fault),
+            Late::Broken(Broken::Closed { .. }) if faulty => Failure::Body(BodyFault::Broken),
+            Late::Broken(Broken::Closed { .. }) => Failure::Upstream(UpstreamFault::Closed),
+            Late::Broken(Broken::Upstream(fault)) => Failure::Upstream(fault),
         }
     }
 }
 
-/// A request without a body can be sent again, if its head is kept.
-fn copy(request: &Request<Upload>) -> Request<Upload> {
-    let mut copy = Request::new(Upload::empty());
-    copy.method_mut().clone_from(request.method());
-    copy.uri_mut().clone_from(request.uri());
-    copy.headers_mut().clone_from(request.headers());
-    copy
-}
-
-/// Why a lane brought no answer.
-enum Broken {
-    /// Nothing was sent; here is the request.
-    Unsent(Box<Request<Upload>>),
-    /// The request's body broke.
-    Upload(BodyFault),
-    /// Something was sent.
-    Sent(UpstreamFault),
-    /// The end of all waiting has come.
-    Late,
-}
-
-impl From<Unsent> for Broken {
-    fn from(mut unsent: Unsent) -> Self {
-        if let Some(request) = unsent.take_message() {
-            return Self::Unsent(Box::new(request));
-        }
-        let error = unsent.into_error();
-        let cause =
-            std::error::Error::source(&error).and_then(|cause| cause.downcast_ref::<BodyFault>());
-        match cause {
-            Some(fault) => Self::Upload(*fault),
-            None if error.is_user() => Self::Upload(BodyFault::Broken),
-            None if error.is_parse() => Self::Sent(UpstreamFault::Protocol),
-            None => Self::Sent(UpstreamFault::Closed),
-        }
-    }
+/// Why there is no head.
+enum Late {
+    /// The lane broke.
+    Broken(Broken),
+    /// The end of all waiting has come, and the client was waited for.
+    Client,
+    /// The end of all waiting has come, and the upstream was waited for.
+    Upstream,
 }

@@ -1,125 +1,241 @@
 //! One connection to an upstream, and the one request that it carries.
 //!
-//! hyper splits a client connection into a sender and a future that does the I/O. Usually that future is spawned, and each
-//! request crosses from its own task to the connection's and back. A [`Lane`] keeps both: whoever waits for the response
-//! polls the I/O itself. A dropped request drops its lane, and so its connection; that is what cancelling should do.
+//! A lane is driven by whoever waits for it: the request's own future, then the body of its answer. There is no task behind
+//! it and no channel, so nothing is woken but the request's task, and only by the socket. A dropped request drops its lane,
+//! and so its connection; that is what cancelling should do.
 //!
-//! Because all progress comes from the I/O that is polled right here, the channels between hyper's two halves never need to
-//! wake anyone: they are polled with a waker that does nothing, and what the I/O wakes while it is being polled is looked at
-//! right away instead of by one more poll of the whole task. [`Quiet`] is the waker that makes the difference.
-//!
-//! The one case in which a lane must not be driven by its response is an early answer: while the request body still has
-//! bytes to send, a client that reads nothing before it has sent everything would stop both. Then [`Lane::detach`] moves the
-//! I/O to a task.
+//! The one case in which the answer must not drive the rest is an early one: while the request body still has bytes to send,
+//! a client that reads nothing before it has sent everything would stop both. Then [`Lane::detach`] gives the sending half
+//! to a task.
 
 use std::{
+    io,
     pin::Pin,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
-    task::{Context, Poll, Wake, Waker},
+    task::{Context, Poll, Waker, ready},
 };
 
-use http::{Request, Response};
-use hyper::{
-    body::Incoming,
-    client::conn::{
-        TrySendError,
-        http1::{Connection, SendRequest},
-    },
-};
-use hyper_util::rt::TokioIo;
+use bytes::{Buf, Bytes, BytesMut};
+use http::{Method, Request};
+use http_body::Body as _;
 use tokio::{
-    net::TcpStream,
+    io::AsyncWrite,
+    net::{
+        TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
     task::AbortHandle,
     time::{Instant, Sleep},
 };
+use tokio_util::io::{poll_read_buf, poll_write_buf};
 
-use crate::upload::Upload;
+use super::wire::{
+    body::{Body, Found},
+    request::{self, Framing},
+    response::{self, Head},
+};
+use crate::{
+    failure::{BodyFault, UpstreamFault},
+    limits::INFORMATIONAL_MAX,
+    upload::Upload,
+};
 
-/// What hyper gives back when it could not send a request.
-pub type Unsent = TrySendError<Request<Upload>>;
+/// What is read at once: small answers fit, and large ones grow it.
+const READ_BYTES: usize = 8 * 1024;
+/// What a large answer grows it to.
+const READ_BYTES_MAX: usize = 64 * 1024;
 
 /// A connection that is driven by its user.
+#[derive(Debug)]
 pub struct Lane {
-    sender: SendRequest<Upload>,
-    /// Gone when the connection is closed or detached.
-    io: Option<Connection<TokioIo<TcpStream>, Upload>>,
+    socket: Socket,
+    read: BytesMut,
+    read_bytes: usize,
+    sending: Sending,
+    receiving: Receiving,
     /// The lane's one timer. It is moved, not made, per request: pushing a registered timer back costs one atomic write.
     timer: Pin<Box<Sleep>>,
-    quiet: Arc<Quiet>,
-    /// `quiet` as a waker, made once.
-    waker: Waker,
 }
 
-/// How often the I/O is polled again for a wake-up that came while it was polled, before the task is woken for it.
-const AGAIN_MAX: usize = 3;
+#[derive(Debug)]
+enum Socket {
+    Whole(TcpStream),
+    /// The other half is with a task.
+    Reading(OwnedReadHalf),
+    /// Between two states.
+    Gone,
+}
+
+/// The request on its way out.
+#[derive(Debug, Default)]
+struct Sending {
+    /// Bytes of the head, or in front of a piece.
+    before: BytesMut,
+    piece: Bytes,
+    behind: &'static [u8],
+    upload: Option<(Upload, Framing)>,
+    /// Whether a byte of the request was written.
+    begun: bool,
+    /// Whether the connection took no more.
+    failed: bool,
+}
+
+/// The answer on its way in.
+#[derive(Debug)]
+struct Receiving {
+    method: Method,
+    body: Body,
+    /// Whether the connection can carry one more request after this answer.
+    keeps: bool,
+    /// Whether a byte of the answer was read.
+    begun: bool,
+    informational: usize,
+}
+
+/// Why a lane brought no answer.
+#[derive(Debug)]
+pub enum Broken {
+    /// The connection was closed before an answer began; whether anything of the request was written.
+    Closed {
+        /// Whether the upstream may have seen the request.
+        sent: bool,
+    },
+    /// The request's body broke.
+    Upload(BodyFault),
+    /// The upstream broke the answer.
+    Upstream(UpstreamFault),
+}
 
 impl Lane {
-    /// A lane over both halves of a connection.
-    pub fn new(sender: SendRequest<Upload>, io: Connection<TokioIo<TcpStream>, Upload>) -> Self {
-        let timer =
-            Box::pin(tokio::time::sleep_until(Instant::now() + std::time::Duration::from_secs(30)));
-        let quiet = Arc::new(Quiet::default());
-        let waker = Waker::from(quiet.clone());
-        Self { sender, io: Some(io), timer, quiet, waker }
-    }
-
-    /// Sends a request. The future waits for the response's head; it must be polled through [`Lane::poll_with_io`].
-    pub fn send(
-        &mut self,
-        request: Request<Upload>,
-    ) -> impl Future<Output = Result<Response<Incoming>, Unsent>> + use<> {
-        self.sender.try_send_request(request)
-    }
-
-    /// Polls what waits for the I/O without doing any, to say that something is waited for.
-    pub fn poll_without_io<T>(
-        &mut self,
-        cx: &mut Context<'_>,
-        waiting: impl FnOnce(&mut Context<'_>) -> Poll<T>,
-    ) -> Poll<T> {
-        self.quiet.begin(cx.waker());
-        waiting(&mut Context::from_waker(Waker::noop()))
-    }
-
-    /// Does the connection's I/O, then polls what waits for it.
-    pub fn poll_with_io<T>(
-        &mut self,
-        cx: &mut Context<'_>,
-        mut waiting: impl FnMut(&mut Context<'_>) -> Poll<T>,
-    ) -> Poll<T> {
-        self.quiet.begin(cx.waker());
-        for _ in 0..AGAIN_MAX {
-            if self.io.is_none() {
-                // The channel is all that is left, and it has its last word already.
-                return waiting(cx);
-            }
-            self.quiet.woken.store(false, Ordering::Relaxed);
-            self.poll_io();
-            let answer = waiting(&mut Context::from_waker(Waker::noop()));
-            if answer.is_ready() {
-                return answer;
-            }
-            if !self.quiet.woken.load(Ordering::Relaxed) {
-                self.quiet.end();
-                return Poll::Pending;
-            }
+    /// A lane over a new connection.
+    pub fn new(stream: TcpStream) -> Self {
+        Self {
+            socket: Socket::Whole(stream),
+            read: BytesMut::new(),
+            read_bytes: READ_BYTES,
+            sending: Sending::default(),
+            receiving: Receiving {
+                method: Method::GET,
+                body: Body::NONE,
+                keeps: true,
+                begun: false,
+                informational: 0,
+            },
+            timer: Box::pin(tokio::time::sleep_until(
+                Instant::now() + std::time::Duration::from_secs(30),
+            )),
         }
-        self.quiet.end();
-        cx.waker().wake_by_ref();
-        Poll::Pending
     }
 
-    /// Reads and writes what can be read and written now.
-    fn poll_io(&mut self) {
-        if let Some(io) = &mut self.io
-            && Pin::new(io).poll(&mut Context::from_waker(&self.waker)).is_ready()
+    /// Puts a request on the lane. Its body is taken, its head is copied onto the wire, so it can be sent again elsewhere.
+    pub fn begin(&mut self, request: &mut Request<Upload>) {
+        let mut before = std::mem::take(&mut self.sending.before);
+        before.clear();
+        request::head(&mut before, request.method(), request.uri(), request.headers());
+        let upload = (!request.body().is_end_stream()).then(|| {
+            let upload = std::mem::replace(request.body_mut(), Upload::empty());
+            (upload, Framing::of(request.headers()))
+        });
+        self.sending = Sending { before, upload, ..Sending::default() };
+        let method = request.method().clone();
+        self.receiving =
+            Receiving { method, body: Body::NONE, keeps: false, begun: false, informational: 0 };
+    }
+
+    /// Takes the request's body back, if nothing was sent.
+    pub fn take_back(&mut self) -> Option<Upload> {
+        let sending = std::mem::take(&mut self.sending);
+        sending.upload.filter(|_| !sending.begun).map(|(upload, _)| upload)
+    }
+
+    /// Sends what can be sent, and is ready when the answer's head has come.
+    pub fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Head, Broken>> {
+        if let Socket::Whole(stream) = &mut self.socket
+            && !self.sending.failed
+            && let Poll::Ready(Err(broken)) = self.sending.poll(stream, cx)
         {
-            // Dropping it resolves what waits on it: with an answer, with an error, or with the request unsent.
-            self.io = None;
+            match broken {
+                // The upstream may have answered before it closed.
+                Broken::Closed { .. } => self.sending.fail(),
+                broken => return Poll::Ready(Err(broken)),
+            }
         }
+        loop {
+            if let Some(head) = self.take_head()? {
+                return Poll::Ready(Ok(head));
+            }
+            match ready!(self.poll_read(cx)) {
+                Ok(0) | Err(_) if self.receiving.begun => {
+                    return Poll::Ready(Err(Broken::Upstream(UpstreamFault::Closed)));
+                }
+                Ok(0) | Err(_) => {
+                    return Poll::Ready(Err(Broken::Closed { sent: self.sending.begun }));
+                }
+                Ok(_) => self.receiving.begun = true,
+            }
+        }
+    }
+
+    fn take_head(&mut self) -> Result<Option<Head>, Broken> {
+        let malformed = |_| Broken::Upstream(UpstreamFault::Protocol);
+        while let Some(head) =
+            response::head(&mut self.read, &self.receiving.method).map_err(malformed)?
+        {
+            if !head.parts.status.is_informational() {
+                (self.receiving.body, self.receiving.keeps) = (head.body, head.keeps);
+                return Ok(Some(head));
+            }
+            self.receiving.informational += 1;
+            if self.receiving.informational > INFORMATIONAL_MAX {
+                return Err(Broken::Upstream(UpstreamFault::Protocol));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The next piece of the answer's body.
+    pub fn poll_body(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, UpstreamFault>>> {
+        loop {
+            match self.receiving.body.read(&mut self.read) {
+                Ok(Found::Piece(piece)) => return Poll::Ready(Some(Ok(piece))),
+                Ok(Found::End) => return Poll::Ready(None),
+                Err(_) => return Poll::Ready(Some(Err(UpstreamFault::BodyCut))),
+                Ok(Found::More) => match ready!(self.poll_read(cx)) {
+                    Ok(0) if self.receiving.body == Body::UntilClose => {
+                        self.receiving.body = Body::NONE;
+                        return Poll::Ready(None);
+                    }
+                    Ok(0) | Err(_) => return Poll::Ready(Some(Err(UpstreamFault::BodyCut))),
+                    Ok(_) => {}
+                },
+            }
+        }
+    }
+
+    /// Whether the answer's body is over.
+    pub const fn body_is_over(&self) -> bool {
+        self.receiving.body.is_over()
+    }
+
+    /// How many bytes of the body are left, where that is known.
+    pub const fn body_length(&self) -> Option<u64> {
+        self.receiving.body.length()
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        self.read.reserve(self.read_bytes);
+        let room = self.read.capacity() - self.read.len();
+        let count = match &mut self.socket {
+            Socket::Whole(stream) => ready!(poll_read_buf(Pin::new(stream), cx, &mut self.read))?,
+            Socket::Reading(half) => ready!(poll_read_buf(Pin::new(half), cx, &mut self.read))?,
+            Socket::Gone => 0,
+        };
+        if count == room {
+            self.read_bytes = (self.read_bytes * 2).min(READ_BYTES_MAX);
+        }
+        Poll::Ready(Ok(count))
     }
 
     /// Sets the lane's timer.
@@ -132,78 +248,103 @@ impl Lane {
         self.timer.as_mut().poll(cx)
     }
 
-    /// Whether the lane can carry one more request: the last one's answer was read to its end and nothing else came.
-    pub fn is_reusable(&mut self) -> bool {
-        self.quiet.begin(Waker::noop());
-        self.poll_io();
-        self.io.is_some() && self.sender.is_ready()
+    /// Whether the last answer left the lane as a new one: all was sent, all was read, and the upstream keeps it.
+    pub fn is_free(&self) -> bool {
+        self.receiving.keeps
+            && self.receiving.body.is_over()
+            && self.read.is_empty()
+            && self.sending.is_over()
+            && matches!(self.socket, Socket::Whole(_))
     }
 
-    /// Lets a task do the I/O from now on.
+    /// Whether an idle lane is still open. Anything that can be read says that it isn't: its end, or what nobody asked for.
+    pub fn is_open(&mut self) -> bool {
+        self.poll_read(&mut Context::from_waker(Waker::noop())).is_pending()
+    }
+
+    /// Lets a task send the rest of the request. The lane can't be used again.
     pub fn detach(&mut self) -> Option<Detached> {
-        let io = self.io.take()?;
-        let task = tokio::spawn(async move {
-            // Its error reaches whoever waits for the response.
-            let _ = io.await;
-        });
-        Some(Detached(task.abort_handle()))
+        let Socket::Whole(stream) = std::mem::replace(&mut self.socket, Socket::Gone) else {
+            return None;
+        };
+        let (reading, writing) = stream.into_split();
+        self.socket = Socket::Reading(reading);
+        self.receiving.keeps = false;
+        let sending = std::mem::take(&mut self.sending);
+        Some(Detached(tokio::spawn(send(sending, writing)).abort_handle()))
     }
 }
 
-/// The waker of a lane's I/O. While the lane is being polled it only remembers that it was woken, because whoever polls the
-/// lane looks at that before it returns; at any other time it wakes the task that polled last.
-#[derive(Debug, Default)]
-struct Quiet {
-    /// Whether the lane is being polled right now, or lies in its pool.
-    polling: AtomicBool,
-    woken: AtomicBool,
-    task: Mutex<Option<Waker>>,
+async fn send(mut sending: Sending, mut writing: OwnedWriteHalf) {
+    // Its errors show in the answer, where somebody waits.
+    let _ = std::future::poll_fn(|cx| sending.poll(&mut writing, cx)).await;
 }
 
-impl Quiet {
-    /// From here on wake-ups are only remembered.
-    fn begin(&self, task: &Waker) {
-        self.polling.store(true, Ordering::Relaxed);
-        let mut last = self.task.lock().unwrap_or_else(PoisonError::into_inner);
-        if !last.as_ref().is_some_and(|last| last.will_wake(task)) {
-            *last = Some(task.clone());
+impl Sending {
+    const fn is_over(&self) -> bool {
+        self.upload.is_none() && !self.failed
+    }
+
+    /// Sends until all is sent.
+    fn poll<W: AsyncWrite + Unpin>(
+        &mut self,
+        out: &mut W,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Broken>> {
+        loop {
+            ready!(self.poll_write(out, cx))?;
+            let Some((upload, framing)) = &mut self.upload else { return Poll::Ready(Ok(())) };
+            match ready!(Pin::new(upload).poll_frame(cx)) {
+                Some(Ok(frame)) => {
+                    if let Ok(piece) = frame.into_data()
+                        && !piece.is_empty()
+                    {
+                        self.behind = request::piece(*framing, &piece, &mut self.before);
+                        self.piece = piece;
+                    }
+                }
+                Some(Err(fault)) => return Poll::Ready(Err(Broken::Upload(fault))),
+                None => {
+                    self.behind = request::end(*framing);
+                    self.upload = None;
+                }
+            }
         }
     }
 
-    /// From here on wake-ups wake the task.
-    fn end(&self) {
-        self.polling.store(false, Ordering::Release);
+    /// Writes what is at hand.
+    fn poll_write<W: AsyncWrite + Unpin>(
+        &mut self,
+        out: &mut W,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Broken>> {
+        loop {
+            let mut bytes = (&mut self.before).chain(&mut self.piece).chain(&mut self.behind);
+            if !bytes.has_remaining() {
+                return Poll::Ready(Ok(()));
+            }
+            match ready!(poll_write_buf(Pin::new(out), cx, &mut bytes)) {
+                Ok(1..) => self.begun = true,
+                Ok(0) | Err(_) => return Poll::Ready(Err(Broken::Closed { sent: self.begun })),
+            }
+        }
+    }
+
+    /// Nothing more can be sent. What nobody has seen can still be sent elsewhere.
+    fn fail(&mut self) {
+        self.failed = true;
+        if self.begun {
+            self.upload = None;
+        }
     }
 }
 
-impl Wake for Quiet {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        if self.polling.load(Ordering::Acquire) {
-            self.woken.store(true, Ordering::Relaxed);
-            return;
-        }
-        if let Some(task) = &*self.task.lock().unwrap_or_else(PoisonError::into_inner) {
-            task.wake_by_ref();
-        }
-    }
-}
-
-/// A connection on a task of its own, which ends with its owner.
+/// The sending half on a task of its own, which ends with its owner.
 #[derive(Debug)]
 pub struct Detached(AbortHandle);
 
 impl Drop for Detached {
     fn drop(&mut self) {
         self.0.abort();
-    }
-}
-
-impl std::fmt::Debug for Lane {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Lane").field("open", &self.io.is_some()).finish_non_exhaustive()
     }
 }

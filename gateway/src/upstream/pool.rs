@@ -44,18 +44,18 @@ impl Pool {
         self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The connection that was used last.
+    /// The connection that was used last, of those that are still open.
     pub fn take(&self) -> Option<Box<Lane>> {
-        self.shelf().lanes.pop().map(|idle| idle.lane)
+        let lanes = &mut self.shelf().lanes;
+        std::iter::from_fn(|| lanes.pop())
+            .map(|idle| idle.lane)
+            .find_map(|mut lane| lane.is_open().then_some(lane))
     }
 
     /// Keeps a connection for the next request, if it can carry one and there is room.
-    pub fn put(&self, mut lane: Box<Lane>) {
-        if !lane.is_reusable() {
-            return;
-        }
+    pub fn put(&self, lane: Box<Lane>) {
         let mut shelf = self.shelf();
-        if shelf.lanes.len() < self.idle_max {
+        if lane.is_free() && shelf.lanes.len() < self.idle_max {
             let since = shelf.swept;
             shelf.lanes.push(Idle { lane, since });
         }
@@ -66,7 +66,7 @@ impl Pool {
         let mut shelf = self.shelf();
         shelf.swept = now;
         shelf.lanes.retain_mut(|idle| {
-            now.duration_since(idle.since) < self.idle_timeout && idle.lane.is_reusable()
+            now.duration_since(idle.since) < self.idle_timeout && idle.lane.is_open()
         });
     }
 }
