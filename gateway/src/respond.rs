@@ -19,7 +19,7 @@ use http::{
 };
 use pin_project_lite::pin_project;
 use portcullis::rejected::Rejected;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use tower_service::Service;
 
 use crate::{
@@ -43,6 +43,7 @@ pub struct Texts {
 struct RouteTexts {
     upstream: Arc<str>,
     error: Option<Arc<str>>,
+    unreachable_status: StatusCode,
     /// The service that authenticates everybody: without it nobody can log in, and that has a word of its own.
     is_authentication: bool,
 }
@@ -57,6 +58,7 @@ impl Texts {
             RouteTexts {
                 upstream: upstream.name.clone(),
                 error: upstream.error.clone(),
+                unreachable_status: upstream.unreachable_status,
                 is_authentication: authentication == Some(route.upstream),
             }
         });
@@ -89,14 +91,15 @@ impl Texts {
             Some(feature) => self.features.get(feature).and_then(Option::as_deref),
             None => texts.filter(|_| of_upstream).and_then(|texts| texts.error.as_deref()),
         };
+        let status = status(&failure, texts);
         let problem = Problem {
             kind: "about:blank",
-            title: failure.status().canonical_reason().unwrap_or("Refused"),
-            status: failure.status().as_u16(),
+            title: status.canonical_reason().unwrap_or("Refused"),
+            status,
             detail: detail(&failure),
             error: own.unwrap_or_else(|| default_error(&failure)),
             reason: failure.reason(),
-            retry_after: failure.retry_after(),
+            retry_after: retry_after(&failure, status),
             feature,
             upstream: texts.filter(|_| of_upstream).map(|texts| &*texts.upstream),
             request_id: request_id.to_str().unwrap_or_default().to_owned(),
@@ -109,7 +112,7 @@ impl Texts {
         let (problem, failure) = self.problem(refusal, request_id);
         let body = serde_json::to_vec(&problem).expect("strings and numbers serialise");
         let mut response = Response::new(Reply::own(Bytes::from(body)));
-        *response.status_mut() = failure.status();
+        *response.status_mut() = problem.status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -117,7 +120,7 @@ impl Texts {
         if let Ok(status) = HeaderValue::try_from(proxy_status(&failure)) {
             headers.insert(PROXY_STATUS, status);
         }
-        if let Some(seconds) = failure.retry_after() {
+        if let Some(seconds) = problem.retry_after {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
         match &failure {
@@ -140,7 +143,8 @@ struct Problem<'t> {
     #[serde(rename = "type")]
     kind: &'static str,
     title: &'static str,
-    status: u16,
+    #[serde(serialize_with = "as_number")]
+    status: StatusCode,
     detail: String,
     error: &'t str,
     reason: &'static str,
@@ -151,6 +155,26 @@ struct Problem<'t> {
     #[serde(skip_serializing_if = "Option::is_none")]
     upstream: Option<&'t str>,
     request_id: String,
+}
+
+fn as_number<S: Serializer>(status: &StatusCode, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u16(status.as_u16())
+}
+
+/// An upstream may have a status of its own for when it can't be reached; a time-out stays what it is.
+fn status(failure: &Failure, texts: Option<&RouteTexts>) -> StatusCode {
+    match (failure, failure.status(), texts) {
+        (Failure::Upstream(_), StatusCode::BAD_GATEWAY, Some(texts)) => texts.unreachable_status,
+        (_, status, _) => status,
+    }
+}
+
+/// A 503 says that coming back helps, so it says when, also where nobody can know.
+fn retry_after(failure: &Failure, status: StatusCode) -> Option<u64> {
+    match (failure, status) {
+        (Failure::Upstream(_), StatusCode::SERVICE_UNAVAILABLE) => Some(1),
+        _ => failure.retry_after(),
+    }
 }
 
 fn detail(failure: &Failure) -> String {

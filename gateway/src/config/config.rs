@@ -10,8 +10,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::Method;
 use http::uri::Authority;
+use http::{Method, StatusCode};
 
 /// A whole configuration, free of faults.
 #[derive(Debug, Clone, PartialEq)]
@@ -282,6 +282,8 @@ pub struct Upstream {
     pub breaker: Option<BreakerOf>,
     /// The `error` member of the refusal while it is away or its circuit is open.
     pub error: Option<Arc<str>>,
+    /// 502 or 503: the status of the refusal while it can't be reached or gives no usable answer.
+    pub unreachable_status: StatusCode,
     pub health_path: Option<String>,
     pub health_interval: Duration,
     /// A word for people and dashboards, such as `http` or `database`.

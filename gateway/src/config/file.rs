@@ -418,6 +418,10 @@ pub struct Upstream {
     pub breaker_name: Option<String>,
     /// The `error` member of a refusal while it is away or its circuit is open. Default: a general sentence.
     pub error: Option<String>,
+    /// The status of the answer while no connection to it stands or none of its answers is usable: 502, or 503 with `Retry-After`.
+    /// What comes too late is 504.
+    #[schemars(range(min = 502, max = 503))]
+    pub unreachable_status: u16,
     /// Its path that tells its health, read every `health_interval_seconds`. Default: none.
     pub health_path: Option<String>,
     /// How often its health is read.
@@ -439,6 +443,7 @@ impl Default for Upstream {
             breaker: None,
             breaker_name: None,
             error: None,
+            unreachable_status: 502,
             health_path: None,
             health_interval_seconds: Seconds(5.0),
             kind: None,

@@ -39,6 +39,42 @@ async fn a_refusal_names_neither_address_nor_product_version() {
 }
 
 #[tokio::test]
+async fn an_upstream_may_have_a_status_of_its_own_for_when_it_is_away() {
+    let away = Upstream::always(Script::answer(200, ""));
+    away.refuse().await;
+    let gateway = Gateway::demo()
+        .in_place_of("kafka-producer", &away)
+        .in_place_of("control", &away)
+        .start()
+        .await;
+    let client = Client::new();
+
+    let answer = client.get(gateway.url("/kafka/stats")).await;
+    let problem = answer.refused(503, "upstream_unreachable");
+    assert_eq!(
+        (&problem["status"], &problem["title"], &problem["retry_after"]),
+        (&503.into(), &"Service Unavailable".into(), &1.into())
+    );
+    assert_eq!(answer.header("retry-after"), Some("1"));
+
+    let answer = client.get(gateway.url("/api/control/analytics")).await;
+    let problem = answer.refused(502, "upstream_unreachable");
+    assert_eq!((answer.header("retry-after"), problem.get("retry_after")), (None, None));
+}
+
+#[tokio::test]
+async fn a_time_out_stays_one_whatever_status_its_upstream_has_for_being_away() {
+    let upstream = Upstream::always(Script::stall());
+    let gateway = Gateway::in_front_of(&upstream)
+        .keys("[upstreams.app]", "response_timeout_seconds = 0.3\nunreachable_status = 503")
+        .start()
+        .await;
+    let answer = Client::new().get(gateway.url("/x")).await;
+    answer.refused(504, "timeout");
+    assert_eq!(answer.header("retry-after"), None);
+}
+
+#[tokio::test]
 async fn a_refusal_carries_the_id_under_which_it_was_logged() {
     let gateway = Gateway::with_config("").start().await;
     let problem = Client::new().get(gateway.url("/nowhere")).await.refused(404, "no_route");

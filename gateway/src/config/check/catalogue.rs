@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use http::StatusCode;
+
 use super::breakers::{Owners, Wanted};
 use super::{Check, Site, address, name};
 use crate::config::config::{AutoDisable, Breaker, Feature, Flag, Upstream};
@@ -93,6 +95,8 @@ impl Check<'_, '_> {
             concurrency_max: file.concurrency_max,
             breaker: transposed(breaker)?,
             error: shared(file.error.as_deref()),
+            unreachable_status: StatusCode::from_u16(file.unreachable_status)
+                .expect("the schema lets nothing but 502 and 503 pass"),
             health_path: transposed(health_path)?,
             health_interval: file.health_interval_seconds.duration(),
             kind: file.kind.clone(),
