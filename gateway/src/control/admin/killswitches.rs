@@ -121,6 +121,7 @@ impl Asking {
         let origin = Origin {
             request_id: Some(id.0.to_string()),
             expected_revision: expected_revision(headers)?,
+            may_end_sooner: caller.may(Role::Operator).is_ok(),
         };
         Ok(Self { caller, origin, source: source(headers), wait_all: asked.wait_all()? })
     }

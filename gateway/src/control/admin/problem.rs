@@ -79,6 +79,7 @@ impl From<WriteError> for Problem {
                 (StatusCode::CONFLICT, "held_by_environment")
             }
             WriteError::Refused(_) => (StatusCode::BAD_REQUEST, "bad_request"),
+            WriteError::EndsSooner { .. } => (StatusCode::FORBIDDEN, "forbidden"),
             WriteError::Moved { .. } => (StatusCode::PRECONDITION_FAILED, "revision_moved"),
             WriteError::NotSaved { .. } | WriteError::Unreadable(_) => {
                 (StatusCode::SERVICE_UNAVAILABLE, "store_unavailable")

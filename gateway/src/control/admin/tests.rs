@@ -536,6 +536,33 @@ mod access {
     }
 
     #[tokio::test]
+    async fn a_killer_cant_turn_on_by_a_kill_that_ends_sooner() {
+        let desk = guarded();
+        let post = async |key: &str, path: &str, body: Value| {
+            let request = request(Method::POST, path, &body.to_string());
+            desk.send(with(request, "x-api-key", key)).await
+        };
+        let one = "/admin/killswitch/order_creation";
+        let shorter = json!({ "enabled": false, "reason": "shorter", "duration_minutes": 1 });
+        post("operator", one, json!({ "enabled": false, "reason": "r" })).await.ok();
+        let detail = post("killer", one, shorter.clone()).await.problem(403, "forbidden");
+        assert!(detail.contains("order_creation is off until somebody turns it on"), "{detail}");
+
+        let all = "/admin/emergency-disable";
+        let several = json!({
+            "features": ["payment_processing", "order_creation"],
+            "reason": "shorter", "duration_minutes": 1,
+        });
+        post("killer", all, several.clone()).await.problem(403, "forbidden");
+        assert!(desk.enabled("payment_processing").await, "all or none");
+        assert_eq!(desk.get(one).await.json()["expires_at"], Value::Null);
+
+        post("operator", one, shorter).await.ok();
+        assert!(desk.get(one).await.json()["expires_at"].is_string());
+        post("operator", all, several).await.ok();
+    }
+
+    #[tokio::test]
     async fn no_key_reads_on_loopback_and_writes_nowhere() {
         let desk = guarded();
         desk.get("/admin/killswitches").await.ok();

@@ -5,6 +5,8 @@
 //! - An **enable** is kept first and published second. When the store fails, nothing changes: a feature that was turned on
 //!   only in memory would be off again after the next start, at a time that nobody chose.
 //! - An **expiry** needs no store to be true (the kill itself said when it ends), so it takes the way of a kill.
+//! - A **kill of what is off already** takes the place of the one before. Only who may turn a feature on may bring its end
+//!   forward by that; for all others it would be a way to turn it on a minute later.
 //! - What the **environment** holds off stays off. A flip of such a feature is remembered beneath the hold, and what is kept
 //!   is what lies beneath: with the variable gone, the next start finds what operators last decided.
 
@@ -89,6 +91,9 @@ impl Desk {
             return Err(WriteError::Moved { expected, revision: self.board.revision() });
         }
         let next = self.board.apply(flip, now)?;
+        if !origin.may_end_sooner {
+            self.refuse_an_end_brought_forward(flip)?;
+        }
         let features: BTreeSet<Arc<str>> = flip.features.iter().cloned().collect();
         let entries = self.entries(&features, &next, origin.request_id.as_deref(), now);
         self.remember_beneath(&features, &next);
@@ -105,6 +110,26 @@ impl Desk {
             states: features.iter().map(|name| (name.clone(), self.state(name))).collect(),
             pending: self.pending.iter().cloned().collect(),
         })
+    }
+
+    /// A kill replaces the one before it, its end included: so one that ends sooner is an enable in disguise. What counts is
+    /// what was decided last; of a feature that the environment holds, that is what lies beneath.
+    fn refuse_an_end_brought_forward(&self, flip: &Flip) -> Result<(), WriteError> {
+        let Some(end) = flip.expires_at.filter(|_| !flip.enabled) else { return Ok(()) };
+        for feature in &flip.features {
+            let decided = if self.held.contains_key(feature) {
+                self.beneath.get(feature).cloned().unwrap_or_default()
+            } else {
+                self.state(feature)
+            };
+            if !decided.enabled && decided.expires_at.is_none_or(|ends| end < ends) {
+                return Err(WriteError::EndsSooner {
+                    feature: feature.clone(),
+                    ends: decided.expires_at,
+                });
+            }
+        }
+        Ok(())
     }
 
     /// A meter's wish to turn its feature off. One that is off already stays as it is: who turned it off had a better reason.

@@ -29,6 +29,7 @@ use tokio::sync::oneshot;
 
 use self::desk::Desk;
 use super::ledger::Ledger;
+use super::moment::rfc3339;
 
 /// Commands that may wait. Each takes a few milliseconds at most, so a full inbox means a disk that hangs.
 const COMMANDS_MAX: usize = 64;
@@ -81,6 +82,8 @@ pub struct Origin {
     pub request_id: Option<String>,
     /// The revision that the flip was decided at; at any other one it is refused.
     pub expected_revision: Option<u64>,
+    /// Whether a kill in force may end sooner by this one. That is turning on with a delay, and takes the same right.
+    pub may_end_sooner: bool,
 }
 
 /// What a flip has done.
@@ -103,6 +106,8 @@ pub enum WriteError {
     Refused(FlipError),
     /// The switchboard is no longer the one that the flip was decided at.
     Moved { expected: u64, revision: u64 },
+    /// The feature is off already, for longer, and whoever asks may not bring that to an end.
+    EndsSooner { feature: Arc<str>, ends: Option<UnixMillis> },
     /// The store can't keep it, and turning on needs that.
     NotSaved { features: Vec<Arc<str>> },
     /// The store answers too slowly for all that is asked of it.
@@ -307,6 +312,14 @@ impl fmt::Display for WriteError {
             Self::Refused(error) => error.fmt(f),
             Self::Moved { expected, revision } => {
                 write!(f, "the switchboard is at revision {revision}, not {expected}")
+            }
+            Self::EndsSooner { feature, ends } => {
+                let until = ends.and_then(rfc3339);
+                let until = until.as_deref().unwrap_or("somebody turns it on");
+                write!(
+                    f,
+                    "{feature} is off until {until}, and a kill that ends sooner needs the role operator"
+                )
             }
             Self::NotSaved { features } => {
                 write!(

@@ -210,6 +210,43 @@ fn a_flip_decided_at_another_revision_is_refused() {
 }
 
 #[test]
+fn a_kill_brings_no_end_forward_unless_it_may() {
+    let (mut desk, subscriber, _) = desk(board(), MemoryStore::new(), Vec::new());
+    let mut kill = |feature: &str, ends: Option<u64>, may_end_sooner: bool| {
+        let flip = Flip { expires_at: ends.map(UnixMillis), ..flip(feature, false) };
+        let origin = Origin { may_end_sooner, ..Origin::default() };
+        desk.flip(&flip, &origin, UnixMillis(1_000))
+    };
+    let refused = |result| matches!(result, Err(WriteError::EndsSooner { .. }));
+
+    kill(PAYMENT, Some(5_000), false).expect("what is on has no end yet");
+    assert!(refused(kill(PAYMENT, Some(4_999), false)));
+    kill(PAYMENT, Some(5_000), false).expect("the same end is no sooner");
+    kill(PAYMENT, Some(6_000), false).expect("a longer kill is a kill");
+    kill(PAYMENT, None, false).expect("and so is one without end");
+    assert!(refused(kill(PAYMENT, Some(u64::MAX), false)), "any end is sooner than none");
+    let view = subscriber.pin();
+    assert_eq!(view.state(view.id(PAYMENT).unwrap()).expires_at, None);
+
+    kill(PAYMENT, Some(2_000), true).unwrap();
+    let view = subscriber.pin();
+    assert_eq!(view.state(view.id(PAYMENT).unwrap()).expires_at, Some(UnixMillis(2_000)));
+}
+
+#[test]
+fn a_kill_beneath_a_hold_has_an_end_to_keep_too() {
+    let held = board().with_state(PAYMENT, State::held_off("KILLSWITCH_PAYMENT_PROCESSING"));
+    let disk = Disk::default();
+    let (mut desk, _, _) = desk(held, disk.clone(), Vec::new());
+    let shorter = Flip { expires_at: Some(UnixMillis(5_000)), ..flip(PAYMENT, false) };
+
+    do_flip(&mut desk, &shorter).expect("nobody has decided anything beneath the hold yet");
+    do_flip(&mut desk, &flip(PAYMENT, false)).unwrap();
+    assert!(matches!(do_flip(&mut desk, &shorter), Err(WriteError::EndsSooner { .. })));
+    assert_eq!(disk.saved().states[PAYMENT].expires_at, None);
+}
+
+#[test]
 fn a_kill_lifts_itself_when_its_time_is_over_and_that_is_audited() {
     let disk = Disk::default();
     let (mut desk, subscriber, _) = desk(board(), disk.clone(), Vec::new());
