@@ -1,4 +1,5 @@
-//! Reading what an operator sends: a bounded JSON object, and inside it names, reasons and durations that can't be wrong.
+//! Reading what an operator sends: a JSON object, bounded in bytes and in time, and inside it names, reasons and durations
+//! that can't be wrong.
 //!
 //! Unknown members are refused. `duration_minute` with its `s` missing would else make a kill that lasts for ever.
 
@@ -6,29 +7,56 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
+use axum::extract::{FromRequest, Request};
 use http::StatusCode;
 use portcullis::switchboard::UnixMillis;
 use serde::de::DeserializeOwned;
+use tokio::time::timeout;
 
 use super::problem::Problem;
 
 /// Most bytes of a body: a thousand features fit, with a long reason.
 pub(super) const BYTES_MAX: usize = 64 << 10;
+/// For a body to arrive. It is sent with its head or right after it, and the largest is a fraction of a second even on a
+/// poor line. Without this bound, clients that stall in the middle would keep every connection of the listener for ever.
+const TIME_MAX: Duration = Duration::from_secs(10);
 /// Most letters of a reason or a name. They stand in log lines, headers of pages and the audit for ever.
 const LETTERS_MAX: usize = 500;
 /// A year.
 const MINUTES_MAX: u32 = 525_600;
 
-/// The body as a `T`.
-pub(super) fn read<T: DeserializeOwned>(body: Result<Bytes, BytesRejection>) -> Result<T, Problem> {
-    let body = body.map_err(|rejection| match rejection.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => {
-            let detail = format_args!("a body may have {BYTES_MAX} bytes at most");
-            Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", detail)
-        }
-        _ => Problem::bad_request("the body could not be read to its end"),
-    })?;
-    serde_json::from_slice(&body)
+/// The body as a `T`: what a handler takes that is told something.
+#[derive(Debug)]
+pub(super) struct Told<T>(pub(super) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Told<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let body = timeout(TIME_MAX, Bytes::from_request(request, state))
+            .await
+            .map_err(|_| too_slow())?
+            .map_err(unread)?;
+        read(&body).map(Self)
+    }
+}
+
+fn too_slow() -> Problem {
+    let seconds = TIME_MAX.as_secs();
+    let detail = format_args!("the body did not arrive within {seconds} seconds");
+    Problem::new(StatusCode::REQUEST_TIMEOUT, "timeout", detail)
+}
+
+fn unread(rejection: BytesRejection) -> Problem {
+    if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
+        let detail = format_args!("a body may have {BYTES_MAX} bytes at most");
+        return Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", detail);
+    }
+    Problem::bad_request("the body could not be read to its end")
+}
+
+fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    serde_json::from_slice(body)
         .map_err(|error| Problem::bad_request(format_args!("the body is not as expected: {error}")))
 }
 

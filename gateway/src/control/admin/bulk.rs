@@ -2,23 +2,22 @@
 
 use std::sync::Arc;
 
-use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
 use axum::extract::{Query, State};
 use axum::{Extension, Json};
 use http::HeaderMap;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::Admin;
+use super::body::Told;
 use super::guard::RequestId;
 use super::keys::Caller;
 use super::killswitches::{Asked, Asking, states_shown};
 use super::problem::Problem;
-use super::{Admin, body};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Emergency {
+pub(super) struct Emergency {
     features: Vec<String>,
     reason: Option<String>,
     updated_by: Option<String>,
@@ -27,7 +26,7 @@ struct Emergency {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct AllClear {
+pub(super) struct AllClear {
     features: Vec<String>,
     reason: Option<String>,
     updated_by: Option<String>,
@@ -39,9 +38,8 @@ pub(super) async fn emergency_disable(
     Extension(id): Extension<RequestId>,
     Query(asked): Query<Asked>,
     headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    Told(wish): Told<Emergency>,
 ) -> Result<Json<Value>, Problem> {
-    let wish: Emergency = body::read(body)?;
     let asking = Asking::new(caller, &id, &asked, &headers)?;
     let features = some(wish.features)?;
     let flip = asking.flip(
@@ -60,9 +58,8 @@ pub(super) async fn bulk_enable(
     Extension(id): Extension<RequestId>,
     Query(asked): Query<Asked>,
     headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    Told(wish): Told<AllClear>,
 ) -> Result<Json<Value>, Problem> {
-    let wish: AllClear = body::read(body)?;
     let asking = Asking::new(caller, &id, &asked, &headers)?;
     let flip = asking.flip(
         &some(wish.features)?,

@@ -4,8 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
 use axum::extract::{Path, Query, State};
 use axum::{Extension, Json};
 use http::HeaderMap;
@@ -16,17 +14,18 @@ use portcullis::switchboard::{Switchboard, UnixMillis};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::Admin;
+use super::body::{self, Told};
 use super::guard::RequestId;
 use super::keys::Caller;
 use super::problem::Problem;
-use super::{Admin, body};
 use crate::config::config::Role;
 use crate::control::moment::rfc3339;
 use crate::control::writer::{Flipped, Origin};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Wish {
+pub(super) struct Wish {
     /// Only for people: if given, it has to be the feature of the path.
     feature: Option<String>,
     enabled: bool,
@@ -85,9 +84,8 @@ pub(super) async fn flip(
     Extension(id): Extension<RequestId>,
     Query(asked): Query<Asked>,
     headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    Told(wish): Told<Wish>,
 ) -> Result<Json<Value>, Problem> {
-    let wish: Wish = body::read(body)?;
     if let Some(other) = wish.feature.filter(|feature| *feature != name) {
         return Err(Problem::bad_request(format_args!(
             "the path says {name}, but the body's `feature` says {other}"

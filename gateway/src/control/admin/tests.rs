@@ -1,10 +1,13 @@
 //! The admin API row by row, without a socket: requests go straight into the router.
 
+use std::future::ready;
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
+use futures_util::{StreamExt, stream};
 use http::{Method, Request};
 use http_body_util::BodyExt;
 use portcullis::circuit_breaker::{Breaker, Settings};
@@ -14,6 +17,7 @@ use portcullis::switchboard::feature::State;
 use portcullis::view;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use tokio::time::timeout;
 use tower::ServiceExt;
 
 use super::*;
@@ -297,6 +301,22 @@ mod killswitches {
         let answer =
             desk.send(request(Method::POST, "/admin/killswitch/order_creation", &body)).await;
         answer.problem(413, "too_large");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_stalls_is_given_up() {
+        let desk = Desk::new();
+        let flips =
+            ["/admin/killswitch/order_creation", "/admin/emergency-disable", "/admin/bulk-enable"];
+        for path in flips {
+            let head = Ok::<_, std::io::Error>(Bytes::from_static(b"{"));
+            let stalls = stream::once(ready(head)).chain(stream::pending());
+            let stalled = Request::post(path).header("host", "127.0.0.1:8001");
+            let answer = desk.send(stalled.body(Body::from_stream(stalls)).unwrap());
+            let answer = timeout(Duration::from_secs(11), answer).await.expect("it ends by itself");
+            answer.problem(408, "timeout");
+            assert_eq!(answer.headers["connection"], "close");
+        }
     }
 
     #[tokio::test]
