@@ -184,13 +184,31 @@ impl std::error::Error for Failure {}
 
 /// The gateway's classifier: the library's, which in addition knows whose fault a [`Failure`] was.
 #[derive(Debug, Clone, Copy)]
-pub struct Blame(Http);
+pub struct Blame {
+    http: Http,
+    /// Whether an upstream that isn't there counts.
+    absence: bool,
+}
 
 impl Blame {
-    /// Calls that were dropped at this age or later hung; younger ones were given up by their client. It is the route's
-    /// request deadline, less what that deadline itself may be late by.
+    /// For breakers. Calls that were dropped at this age or later hung; younger ones were given up by their client. It is
+    /// the route's request deadline, less what that deadline itself may be late by.
     pub const fn hung_after(deadline: Duration) -> Self {
-        Self(Http::new().hung_after(deadline.saturating_sub(Duration::from_millis(5))))
+        let deadline = deadline.saturating_sub(Duration::from_millis(5));
+        Self { http: Http::new().hung_after(deadline), absence: true }
+    }
+
+    /// For auto-disable, which judges what a feature *answers*. That its service is away is the breaker's business, which
+    /// comes back by itself; a feature that was turned off waits for a person.
+    pub const fn of_features(self) -> Self {
+        Self { absence: false, ..self }
+    }
+}
+
+impl UpstreamFault {
+    /// The upstream isn't there: nobody took the request, or whoever took it died.
+    const fn is_absence(self) -> bool {
+        matches!(self, Self::Unreachable | Self::ConnectTimeout | Self::Closed)
     }
 }
 
@@ -200,7 +218,10 @@ impl<B> Classify<http::Response<B>, Failure> for Blame {
     }
 
     fn error(&self, error: &Failure) -> Outcome {
-        error.outcome()
+        match error {
+            Failure::Upstream(fault) if fault.is_absence() && !self.absence => Outcome::Ignored,
+            error => error.outcome(),
+        }
     }
 
     fn body_error(&self, error: &dyn Any) -> Outcome {
@@ -208,6 +229,36 @@ impl<B> Classify<http::Response<B>, Failure> for Blame {
     }
 
     fn dropped(&self, age: Duration) -> Outcome {
-        self.0.abandoned(age)
+        self.http.abandoned(age)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outcome(blame: Blame, failure: &Failure) -> Outcome {
+        Classify::<http::Response<()>, _>::error(&blame, failure)
+    }
+
+    #[test]
+    fn an_upstream_that_is_away_counts_for_its_breaker_and_for_no_feature() {
+        let breaker = Blame::hung_after(Duration::from_secs(30));
+        for fault in
+            [UpstreamFault::Unreachable, UpstreamFault::ConnectTimeout, UpstreamFault::Closed]
+        {
+            assert_eq!(outcome(breaker, &Failure::Upstream(fault)), Outcome::Failure);
+            assert_eq!(outcome(breaker.of_features(), &Failure::Upstream(fault)), Outcome::Ignored);
+        }
+        let slow = Failure::Upstream(UpstreamFault::HeadTimeout);
+        assert_eq!(outcome(breaker.of_features(), &slow), Outcome::Failure);
+    }
+
+    #[test]
+    fn what_a_client_did_counts_for_nobody() {
+        let breaker = Blame::hung_after(Duration::from_secs(30));
+        for fault in [BodyFault::Broken, BodyFault::Stalled, BodyFault::TooLarge] {
+            assert_eq!(outcome(breaker, &Failure::Body(fault)), Outcome::Ignored);
+        }
     }
 }

@@ -168,12 +168,18 @@ impl Table {
 
 impl Methods {
     fn route(&self, method: &Method) -> Option<RouteId> {
-        let named = self.named.iter().find(|(name, _)| name == method);
-        named.map(|(_, id)| *id).or(self.any)
+        let named =
+            |method: &Method| self.named.iter().find(|(name, _)| name == method).map(|(_, id)| *id);
+        // Who has GET has HEAD: the one is the other without its body (RFC 9110, 9.3.2).
+        let head = || (*method == Method::HEAD).then(|| named(&Method::GET)).flatten();
+        named(method).or_else(head).or(self.any)
     }
 
     fn allow(&self) -> HeaderValue {
-        let names: Vec<_> = self.named.iter().map(|(method, _)| method.as_str()).collect();
+        let mut names: Vec<_> = self.named.iter().map(|(method, _)| method.as_str()).collect();
+        if names.contains(&"GET") && !names.contains(&"HEAD") {
+            names.push("HEAD");
+        }
         HeaderValue::try_from(names.join(", ")).expect("methods are tokens")
     }
 }
@@ -366,6 +372,16 @@ mod tests {
         let refusal = table.find(&Method::GET, "h", &"/a".parse().unwrap()).unwrap_err();
         assert!(
             matches!(refusal.failure, Failure::MethodNotAllowed { allow } if allow == "POST, PUT")
+        );
+    }
+
+    #[test]
+    fn who_has_get_has_head() {
+        let (table, _) = table(r#"path = "/a"; methods = ["GET"]"#);
+        assert_eq!(route(&table, "HEAD", "h", "/a"), Some(0));
+        let refusal = table.find(&Method::PUT, "h", &"/a".parse().unwrap()).unwrap_err();
+        assert!(
+            matches!(refusal.failure, Failure::MethodNotAllowed { allow } if allow == "GET, HEAD")
         );
     }
 

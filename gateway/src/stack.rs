@@ -90,6 +90,8 @@ pub struct RouteParts {
     pub breaker: Option<Breaker>,
     /// Meters that may turn the route's features off.
     pub meters: Vec<Meter>,
+    /// Meters of features whose errors only the upstream can tell.
+    pub named_meters: Vec<Meter>,
     /// Calls to the upstream in flight.
     pub concurrency: Option<Limit>,
     /// The way to the upstream, with the deadlines of the request and of the attempt.
@@ -128,7 +130,11 @@ pub fn route(
         // Breaker: fails fast when the upstream is known to be bad.
         .layer(CircuitBreakerLayer::optional(parts.breaker).classify(blame).refuse(AsError))
         // Auto-disable: inside the breaker, because a refused call says nothing about the feature.
-        .layer(AutoDisableLayer::new(parts.meters).classify(blame))
+        .layer(
+            AutoDisableLayer::new(parts.meters)
+                .named(parts.named_meters)
+                .classify(blame.of_features()),
+        )
         // Concurrency: a slot of the upstream is held until the end of the body.
         .layer(ConcurrencyLayer::optional(parts.concurrency).refuse(AsError))
         // Deadlines and upstream: the attempt's innermost, so that the layers above see a slow call as a failed one; the

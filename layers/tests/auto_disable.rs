@@ -195,3 +195,20 @@ async fn of_a_long_error_text_the_beginning_is_kept() {
     meter.record_error(&"ß".repeat(10_000));
     assert_eq!(meter.snapshot().last_error.unwrap().chars().count(), 200);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_feature_that_is_only_named_counts_what_is_named_and_no_outcome() {
+    let ((judged, _), (named, _)) = (meter("orders"), meter("payments"));
+    for response in [broken(), owning_up("payments")] {
+        let mut script = Some(response);
+        let service = service_fn(move |_: Request<()>| {
+            let answer = script.take().unwrap();
+            async move { Ok::<_, Infallible>(answer) }
+        });
+        let layer = AutoDisableLayer::new([judged.clone()]).named([named.clone()]);
+        let mut response = layer.layer(service).oneshot(request()).await.unwrap();
+        let _ = read(response.body_mut()).await;
+    }
+    assert_eq!(counts(&judged), (1, 2));
+    assert_eq!(counts(&named), (1, 1));
+}

@@ -198,6 +198,7 @@ impl Shared {
     fn route_parts(&self, index: usize, upstreams: &[Arc<Upstream>]) -> RouteParts {
         let (config, route) = (&self.config, &self.config.routes[index]);
         let feature = |index: &config::FeatureIndex| config.features[index.0].name.clone();
+        let meter = |index: &config::FeatureIndex| self.meters.get(&feature(index)).cloned();
         let mut rejects: Vec<_> = route.rejects.iter().map(feature).collect();
         rejects.push(stack::route_feature(&route.name));
         RouteParts {
@@ -210,10 +211,12 @@ impl Shared {
             authenticator: self.authenticator(route, upstreams),
             flags: route.flags.iter().map(|flag| config.flags[flag.0].key.clone()).collect(),
             breaker: self.breaker(route.breaker.as_ref()),
-            meters: route
-                .auto_disable
+            meters: route.auto_disable.iter().filter_map(meter).collect(),
+            named_meters: route
+                .informs
                 .iter()
-                .filter_map(|index| self.meters.get(&feature(index)).cloned())
+                .filter(|index| !route.auto_disable.contains(index))
+                .filter_map(meter)
                 .collect(),
             concurrency: self.concurrency[route.upstream.0].clone(),
             forward: Forward::new(

@@ -43,7 +43,7 @@ enum End {
     /// It goes back to the pool.
     Pooled(Arc<Pool>),
     /// It ends, and with it the upload that a task was still sending.
-    Early { upload: Progress, _sending: Option<Detached> },
+    Early { upload: Option<Progress>, _sending: Option<Detached> },
 }
 
 impl Answer {
@@ -54,8 +54,8 @@ impl Answer {
         answer
     }
 
-    /// A body that came before the upload's end, which a task goes on sending.
-    pub fn early(mut lane: Box<Lane>, upload: Progress, idle: Duration) -> Self {
+    /// A body that came before the request's end, which a task goes on sending.
+    pub fn early(mut lane: Box<Lane>, upload: Option<Progress>, idle: Duration) -> Self {
         let end = End::Early { upload, _sending: lane.detach() };
         let mut answer = Self { lane: Some(lane), end, idle, timed: false };
         answer.release_if_over();
@@ -77,7 +77,9 @@ impl Answer {
     /// Whose fault a broken body is. A client that breaks its own upload breaks the connection that carries it.
     fn blame(&self, fault: UpstreamFault) -> Failure {
         match &self.end {
-            End::Early { upload, .. } if upload.is_faulty() => Failure::Body(BodyFault::Broken),
+            End::Early { upload: Some(upload), .. } if upload.is_faulty() => {
+                Failure::Body(BodyFault::Broken)
+            }
             _ => Failure::Upstream(fault),
         }
     }

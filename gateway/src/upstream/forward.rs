@@ -199,9 +199,10 @@ impl Attempt {
         let mut parts = head.parts;
         sanitise::response::response(&mut parts);
         let idle = self.upstream.body_idle_timeout;
-        let answer = match &self.upload {
-            Some(upload) if !upload.is_over() => Answer::early(lane, upload.clone(), idle),
-            _ => Answer::pooled(lane, self.upstream.pool.clone(), idle),
+        let answer = if lane.is_sending() {
+            Answer::early(lane, self.upload.clone(), idle)
+        } else {
+            Answer::pooled(lane, self.upstream.pool.clone(), idle)
         };
         Ok(Response::from_parts(parts, answer))
     }

@@ -248,18 +248,35 @@ impl Lane {
         self.timer.as_mut().poll(cx)
     }
 
-    /// Whether the last answer left the lane as a new one: all was sent, all was read, and the upstream keeps it.
-    pub fn is_free(&self) -> bool {
-        self.receiving.keeps
-            && self.receiving.body.is_over()
-            && self.read.is_empty()
-            && self.sending.is_over()
-            && matches!(self.socket, Socket::Whole(_))
+    /// Whether a part of the request is still to be sent.
+    pub fn is_sending(&self) -> bool {
+        !self.sending.failed && !self.sending.is_over()
     }
 
-    /// Whether an idle lane is still open. Anything that can be read says that it isn't: its end, or what nobody asked for.
-    pub fn is_open(&mut self) -> bool {
-        self.poll_read(&mut Context::from_waker(Waker::noop())).is_pending()
+    /// Makes the lane ready for another request, if the last answer left it as a new one: all was sent, all was read,
+    /// nothing came behind it, and the upstream keeps the connection.
+    pub fn rest(&mut self) -> bool {
+        let answered =
+            self.receiving.keeps && self.receiving.body.is_over() && self.read.is_empty();
+        let free = answered && self.sending.is_over() && matches!(self.socket, Socket::Whole(_));
+        if free && self.read_bytes > READ_BYTES {
+            // Room that a large answer took.
+            (self.read, self.read_bytes) = (BytesMut::new(), READ_BYTES);
+        }
+        free
+    }
+
+    /// Whether a lane at rest is still open. Anything that can be read says that it isn't: its end, or what nobody asked
+    /// for.
+    pub fn is_open(&self) -> bool {
+        let Socket::Whole(stream) = &self.socket else { return false };
+        match stream.poll_read_ready(&mut Context::from_waker(Waker::noop())) {
+            Poll::Pending => true,
+            Poll::Ready(Err(_)) => false,
+            Poll::Ready(Ok(())) => stream
+                .try_read(&mut [0])
+                .is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock),
+        }
     }
 
     /// Lets a task send the rest of the request. The lane can't be used again.
@@ -281,8 +298,12 @@ async fn send(mut sending: Sending, mut writing: OwnedWriteHalf) {
 }
 
 impl Sending {
-    const fn is_over(&self) -> bool {
-        self.upload.is_none() && !self.failed
+    /// Whether the whole request was sent.
+    fn is_over(&self) -> bool {
+        let at_hand = self.before.has_remaining()
+            || self.piece.has_remaining()
+            || self.behind.has_remaining();
+        self.upload.is_none() && !at_hand && !self.failed
     }
 
     /// Sends until all is sent.

@@ -47,15 +47,13 @@ impl Pool {
     /// The connection that was used last, of those that are still open.
     pub fn take(&self) -> Option<Box<Lane>> {
         let lanes = &mut self.shelf().lanes;
-        std::iter::from_fn(|| lanes.pop())
-            .map(|idle| idle.lane)
-            .find_map(|mut lane| lane.is_open().then_some(lane))
+        std::iter::from_fn(|| lanes.pop()).map(|idle| idle.lane).find(|lane| lane.is_open())
     }
 
     /// Keeps a connection for the next request, if it can carry one and there is room.
-    pub fn put(&self, lane: Box<Lane>) {
+    pub fn put(&self, mut lane: Box<Lane>) {
         let mut shelf = self.shelf();
-        if lane.is_free() && shelf.lanes.len() < self.idle_max {
+        if lane.rest() && shelf.lanes.len() < self.idle_max {
             let since = shelf.swept;
             shelf.lanes.push(Idle { lane, since });
         }
@@ -65,7 +63,7 @@ impl Pool {
     pub fn sweep(&self, now: Instant) {
         let mut shelf = self.shelf();
         shelf.swept = now;
-        shelf.lanes.retain_mut(|idle| {
+        shelf.lanes.retain(|idle| {
             now.duration_since(idle.since) < self.idle_timeout && idle.lane.is_open()
         });
     }

@@ -30,6 +30,8 @@ pub type ResponseBody<B, C> = Guarded<B, Watch<C>>;
 #[derive(Debug)]
 pub struct Watched {
     meters: Arc<[Meter]>,
+    /// How many of them, from the first, count the outcome; the others only what is named.
+    judged: usize,
     clock: fn() -> Instant,
     /// The meters that have counted this call already, because the upstream named their features.
     named: Vec<usize>,
@@ -40,12 +42,13 @@ pub struct Watched {
 pub struct AutoDisable<S, C = Http> {
     inner: S,
     meters: Arc<[Meter]>,
+    judged: usize,
     classify: C,
 }
 
 impl<S, C> AutoDisable<S, C> {
-    pub(super) const fn new(inner: S, meters: Arc<[Meter]>, classify: C) -> Self {
-        Self { inner, meters, classify }
+    pub(super) const fn new(inner: S, meters: Arc<[Meter]>, judged: usize, classify: C) -> Self {
+        Self { inner, meters, judged, classify }
     }
 }
 
@@ -66,7 +69,8 @@ where
     fn call(&mut self, request: Req) -> Self::Future {
         let watch = self.meters.first().map(|first| {
             let clock = first.clock();
-            let watched = Watched { meters: self.meters.clone(), clock, named: Vec::new() };
+            let (meters, judged) = (self.meters.clone(), self.judged);
+            let watched = Watched { meters, judged, clock, named: Vec::new() };
             Ending::new::<Response<B>, S::Error>(watched, self.classify.clone(), clock, clock())
         });
         ResponseFuture::new(self.inner.call(request), watch)
@@ -94,7 +98,7 @@ impl Settle for Watched {
             return;
         }
         let now = (self.clock)();
-        for (place, meter) in self.meters.iter().enumerate() {
+        for (place, meter) in self.meters[..self.judged].iter().enumerate() {
             if !self.named.contains(&place) {
                 meter.record_at(now, outcome);
             }

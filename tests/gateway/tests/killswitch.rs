@@ -118,6 +118,35 @@ async fn ten_real_errors_turn_a_feature_off_just_as_simulated_ones_do() {
 }
 
 #[tokio::test]
+async fn errors_that_no_status_shows_count_for_the_feature_that_the_service_names() {
+    let (orders, gateway) = shop().await;
+    let fault = json!({ "feature_errors": "payment_processing", "count": 10 });
+    Client::new().post(orders.url("/fault")).json(&fault).await.ok();
+    for _ in 0..10 {
+        let answer = order(&gateway).await;
+        assert_eq!(answer.status, 200, "the order itself is fine");
+        assert!(!answer.headers.contains_key("feature-errors"), "that is for the gateway alone");
+    }
+
+    gateway.logged("Auto-disabled: payment_processing due to high error rate").await;
+    assert_eq!(turned_off(&gateway, "payment_processing").await["updated_by"], "auto");
+    assert_eq!(order(&gateway).await.ok()["status"], "pending payment");
+}
+
+#[tokio::test]
+async fn a_service_that_is_away_turns_no_feature_off() {
+    let (orders, gateway) = shop().await;
+    let address = orders.url("");
+    drop(orders);
+    for _ in 0..15 {
+        let answer = order(&gateway).await;
+        assert!(matches!(answer.status, 502 | 503), "{} from {address}", answer.status);
+    }
+    assert_eq!(state(&gateway, "order_creation").await["enabled"], true);
+    assert_eq!(stats(&gateway, "order_creation").await["errors"], 0);
+}
+
+#[tokio::test]
 async fn a_killed_features_upstream_is_left_alone() {
     let orders = Upstream::always(Script::answer(200, "{}"));
     let gateway = orders_behind(&orders).await;
