@@ -6,6 +6,7 @@
 
 pub mod admin;
 pub mod breakers;
+mod chain;
 pub mod health;
 pub mod ledger;
 pub mod metrics;

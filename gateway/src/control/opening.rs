@@ -14,6 +14,7 @@ use portcullis::switchboard::Switchboard;
 use portcullis::switchboard::feature::{Feature, State};
 use portcullis::switchboard::flag::{Flag, Rollout};
 
+use super::chain::Chain;
 use crate::config::config::{self, Config};
 
 const PREFIX: &str = "KILLSWITCH_";
@@ -157,7 +158,8 @@ impl From<StoreError> for OpenError {
 impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Store(error) => write!(f, "can't open the store: {error}"),
+            // The whole chain: the start-up line is all that an operator sees of it.
+            Self::Store(error) => write!(f, "can't open the store: {}", Chain(error)),
             Self::Environment { variable, value } => {
                 write!(f, "{variable} must be true or false, not {value:?}")
             }
@@ -165,14 +167,8 @@ impl fmt::Display for OpenError {
     }
 }
 
-impl Error for OpenError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Store(error) => Some(error),
-            Self::Environment { .. } => None,
-        }
-    }
-}
+/// Without a source: its text has the causes already.
+impl Error for OpenError {}
 
 #[cfg(test)]
 mod tests {
@@ -222,6 +218,17 @@ mod tests {
     fn a_route_can_be_held_off_too() {
         let board = board(&Saved::default(), &[("KILLSWITCH_ROUTE_ORDERS_LIST", "0")]).unwrap();
         assert!(!board.is_enabled("route:orders.list"));
+    }
+
+    #[test]
+    fn a_store_that_cant_be_opened_tells_what_the_system_said() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::create_dir(directory.path().join("lock")).unwrap();
+        let text = format!("[store]\ndirectory = {:?}\n", directory.path());
+        let config = crate::config::parse("test.toml", &text, &|_| None).unwrap();
+        let error = open(&config).err().expect("a lock that is a directory can't be written");
+        assert!(error.to_string().contains("lock: Is a directory"), "{error}");
+        assert_eq!(error.exit_code(), 3);
     }
 
     #[test]

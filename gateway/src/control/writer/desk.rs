@@ -21,6 +21,7 @@ use portcullis::switchboard::{Switchboard, UnixMillis};
 use portcullis::view::Publisher;
 
 use super::{Board, Flipped, Origin, WriteError};
+use crate::control::chain::Chain;
 use crate::control::ledger::Ledger;
 
 /// Audit entries that may wait for a store that fails: some minutes of a busy operator, and a few megabytes at most.
@@ -233,7 +234,7 @@ impl Desk {
             }
             Err(error) => {
                 self.ledger.save_failed();
-                tracing::error!(target: "portcullis::store", "revision {} is not kept: {error}", saved.revision);
+                tracing::error!(target: "portcullis::store", "revision {} is not kept: {}", saved.revision, Chain(&error));
                 false
             }
         }
@@ -284,11 +285,11 @@ impl Desk {
     }
 
     /// Writes the audit in order, as far as the store takes it.
-    fn write_audit(&mut self) {
+    pub(super) fn write_audit(&mut self) {
         while let Some(entry) = self.backlog.front() {
             if let Err(error) = self.store.append_audit(entry) {
                 self.ledger.save_failed();
-                tracing::error!(target: "portcullis::store", "an audit entry is not kept: {error}");
+                tracing::error!(target: "portcullis::store", "an audit entry is not kept: {}", Chain(&error));
                 break;
             }
             self.backlog.pop_front();
@@ -333,7 +334,7 @@ fn beneath(store: &mut dyn Store, held: &BTreeMap<Arc<str>, State>) -> BTreeMap<
         }
         Ok(None) => BTreeMap::new(),
         Err(error) => {
-            tracing::error!(target: "portcullis::store", "the states beneath the environment's holds can't be read: {error}");
+            tracing::error!(target: "portcullis::store", "the states beneath the environment's holds can't be read: {}", Chain(&error));
             let killed = |hold: &State| State { source: Source::Api, ..hold.clone() };
             held.iter().map(|(name, hold)| (name.clone(), killed(hold))).collect()
         }

@@ -28,6 +28,7 @@ use portcullis::view::Publisher;
 use tokio::sync::oneshot;
 
 use self::desk::Desk;
+use super::chain::Chain;
 use super::ledger::Ledger;
 use super::moment::rfc3339;
 
@@ -260,8 +261,8 @@ impl Inbox {
                 let _ = answer.send(desk.flip(&flip, &origin, UnixMillis::now()));
             }
             Command::Audit { last, answer } => {
-                let entries =
-                    desk.audit(last).map_err(|error| WriteError::Unreadable(error.to_string()));
+                let unreadable = |error| WriteError::Unreadable(Chain(&error).to_string());
+                let entries = desk.audit(last).map_err(unreadable);
                 let _ = answer.send(entries);
             }
             Command::Settle { answer } => {

@@ -1,5 +1,6 @@
 //! The writer's promises, with stores that fail, stall and come back.
 
+use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
@@ -155,6 +156,81 @@ fn a_kill_that_cant_be_kept_is_in_force_said_and_repaired() {
     assert_eq!(subscriber.pin().revision(), 1);
     assert!(!disk.saved().states[PAYMENT].enabled);
     assert_eq!(disk.audited()[0].revision, 1);
+}
+
+/// A store whose every error has a cause.
+struct Full;
+
+impl Full {
+    fn error() -> StoreError {
+        let source = io::Error::other("No space left on device");
+        StoreError::Io { doing: "write to", path: "store/state.json".into(), source }
+    }
+}
+
+impl Store for Full {
+    fn load(&mut self) -> Result<Option<Saved>, StoreError> {
+        Err(Self::error())
+    }
+
+    fn save(&mut self, _: &Saved) -> Result<(), StoreError> {
+        Err(Self::error())
+    }
+
+    fn append_audit(&mut self, _: &AuditEntry) -> Result<(), StoreError> {
+        Err(Self::error())
+    }
+
+    fn audit(&mut self, _: usize) -> Result<Vec<AuditEntry>, StoreError> {
+        Err(Self::error())
+    }
+}
+
+/// The lines that `work` logs.
+fn logged(work: impl FnOnce()) -> String {
+    #[derive(Clone, Default)]
+    struct Page(Arc<Mutex<Vec<u8>>>);
+    impl io::Write for Page {
+        fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(line)
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let page = Page::default();
+    let written = page.clone();
+    let subscriber = tracing_subscriber::fmt().with_writer(move || written.clone()).finish();
+    tracing::subscriber::with_default(subscriber, work);
+    let bytes = page.0.lock().unwrap().clone();
+    String::from_utf8(bytes).unwrap()
+}
+
+#[test]
+fn what_the_store_cant_do_is_logged_with_its_cause() {
+    let lines = logged(|| {
+        let held = board().with_state(PAYMENT, State::held_off("KILLSWITCH_PAYMENT_PROCESSING"));
+        let (mut desk, _, _) = desk(held, Full, Vec::new());
+        assert!(!do_flip(&mut desk, &flip(ORDERS, false)).unwrap().saved);
+        desk.write_audit();
+    });
+    let cause = "can't write to store/state.json: No space left on device";
+    for line in [
+        "the states beneath the environment's holds can't be read: ",
+        "revision 1 is not kept: ",
+        "an audit entry is not kept: ",
+    ] {
+        assert!(lines.contains(&format!("{line}{cause}")), "{lines}");
+    }
+}
+
+#[tokio::test]
+async fn an_audit_that_cant_be_read_says_why() {
+    let (writer, _, thread) = running(Full);
+    let error = writer.audit(1).await.unwrap_err().to_string();
+    assert!(error.ends_with("store/state.json: No space left on device"), "{error}");
+    writer.close();
+    thread.join().unwrap();
 }
 
 #[test]
