@@ -11,6 +11,7 @@ use axum::extract::{FromRequest, Request};
 use http::StatusCode;
 use portcullis::switchboard::UnixMillis;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use tokio::time::timeout;
 
 use super::problem::Problem;
@@ -55,9 +56,28 @@ fn unread(rejection: BytesRejection) -> Problem {
     Problem::bad_request("the body could not be read to its end")
 }
 
+/// Read twice, so that what is no object at all is told in words about JSON, and not about our types. That also keeps a list
+/// from passing for an object with its members in order.
 fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    let json: Value = serde_json::from_slice(body)
+        .map_err(|error| Problem::bad_request(format_args!("the body is not JSON: {error}")))?;
+    if !json.is_object() {
+        let detail = format_args!("the body must be a JSON object, not {}", kind(&json));
+        return Err(Problem::bad_request(detail));
+    }
     serde_json::from_slice(body)
         .map_err(|error| Problem::bad_request(format_args!("the body is not as expected: {error}")))
+}
+
+const fn kind(json: &Value) -> &'static str {
+    match json {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
+    }
 }
 
 /// The reason: there has to be one.

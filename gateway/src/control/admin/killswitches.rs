@@ -134,6 +134,11 @@ impl Asking {
         duration_minutes: Option<u32>,
     ) -> Result<Flip, Problem> {
         self.caller.may(if enabled { Role::Operator } else { Role::Killer })?;
+        if enabled && duration_minutes.is_some() {
+            return Err(Problem::bad_request(
+                "`duration_minutes` goes with a kill: what is turned on stays on",
+            ));
+        }
         Ok(Flip {
             features: features.iter().map(|name| Arc::from(name.as_str())).collect(),
             enabled,

@@ -270,6 +270,37 @@ mod killswitches {
     }
 
     #[tokio::test]
+    async fn a_body_that_is_no_object_is_told_so_in_words_about_json() {
+        let desk = Desk::new();
+        for (body, kind) in [
+            ("null", "null"),
+            ("7", "a number"),
+            (r#""off""#, "a string"),
+            (r#"[null,false,"a list in the order of the members",null,null]"#, "a list"),
+        ] {
+            let answer =
+                desk.send(request(Method::POST, "/admin/killswitch/order_creation", body)).await;
+            let detail = answer.problem(400, "bad_request");
+            assert_eq!(detail, format!("the body must be a JSON object, not {kind}"));
+        }
+        assert!(desk.enabled("order_creation").await);
+    }
+
+    #[tokio::test]
+    async fn a_duration_goes_with_a_kill_only() {
+        let desk = Desk::new();
+        desk.kill("order_creation").await.ok();
+        for wish in [
+            json!({ "enabled": true, "duration_minutes": 5 }),
+            json!({ "enabled": true, "reason": "for five minutes", "duration_minutes": 5 }),
+        ] {
+            let answer = desk.post("/admin/killswitch/order_creation", wish).await;
+            assert!(answer.problem(400, "bad_request").contains("goes with a kill"));
+        }
+        assert!(!desk.enabled("order_creation").await);
+    }
+
+    #[tokio::test]
     async fn an_unknown_feature_is_not_found() {
         let desk = Desk::new();
         desk.kill("no_such_feature").await.problem(404, "unknown_feature");
