@@ -183,26 +183,22 @@ impl fmt::Display for Failure {
 impl std::error::Error for Failure {}
 
 /// The gateway's classifier: the library's, which in addition knows whose fault a [`Failure`] was.
+///
+/// A call that is dropped before its end says nothing here, however old it is: `upstream::forward` keeps all deadlines, so
+/// whoever drops a call is the client, who left or did not read.
 #[derive(Debug, Clone, Copy)]
 pub struct Blame {
-    http: Http,
     /// Whether an upstream that isn't there counts.
     absence: bool,
 }
 
 impl Blame {
-    /// For breakers. Calls that were dropped at this age or later hung; younger ones were given up by their client. It is
-    /// the route's request deadline, less what that deadline itself may be late by.
-    pub const fn hung_after(deadline: Duration) -> Self {
-        let deadline = deadline.saturating_sub(Duration::from_millis(5));
-        Self { http: Http::new().hung_after(deadline), absence: true }
-    }
+    /// For breakers.
+    pub const UPSTREAM: Self = Self { absence: true };
 
     /// For auto-disable, which judges what a feature *answers*. That its service is away is the breaker's business, which
     /// comes back by itself; a feature that was turned off waits for a person.
-    pub const fn of_features(self) -> Self {
-        Self { absence: false, ..self }
-    }
+    pub const FEATURE: Self = Self { absence: false };
 }
 
 impl UpstreamFault {
@@ -228,8 +224,8 @@ impl<B> Classify<http::Response<B>, Failure> for Blame {
         error.downcast_ref::<Failure>().map_or(Outcome::Failure, Failure::outcome)
     }
 
-    fn dropped(&self, age: Duration) -> Outcome {
-        self.http.abandoned(age)
+    fn dropped(&self, _: Duration) -> Outcome {
+        Outcome::Ignored
     }
 }
 
@@ -243,22 +239,20 @@ mod tests {
 
     #[test]
     fn an_upstream_that_is_away_counts_for_its_breaker_and_for_no_feature() {
-        let breaker = Blame::hung_after(Duration::from_secs(30));
         for fault in
             [UpstreamFault::Unreachable, UpstreamFault::ConnectTimeout, UpstreamFault::Closed]
         {
-            assert_eq!(outcome(breaker, &Failure::Upstream(fault)), Outcome::Failure);
-            assert_eq!(outcome(breaker.of_features(), &Failure::Upstream(fault)), Outcome::Ignored);
+            assert_eq!(outcome(Blame::UPSTREAM, &Failure::Upstream(fault)), Outcome::Failure);
+            assert_eq!(outcome(Blame::FEATURE, &Failure::Upstream(fault)), Outcome::Ignored);
         }
         let slow = Failure::Upstream(UpstreamFault::HeadTimeout);
-        assert_eq!(outcome(breaker.of_features(), &slow), Outcome::Failure);
+        assert_eq!(outcome(Blame::FEATURE, &slow), Outcome::Failure);
     }
 
     #[test]
     fn what_a_client_did_counts_for_nobody() {
-        let breaker = Blame::hung_after(Duration::from_secs(30));
         for fault in [BodyFault::Broken, BodyFault::Stalled, BodyFault::TooLarge] {
-            assert_eq!(outcome(breaker, &Failure::Body(fault)), Outcome::Ignored);
+            assert_eq!(outcome(Blame::UPSTREAM, &Failure::Body(fault)), Outcome::Ignored);
         }
     }
 }

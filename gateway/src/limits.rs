@@ -8,11 +8,11 @@ use std::time::Duration;
 /// browser opens about 100 and a service mesh opens more connections.
 pub const H2_STREAMS_MAX: u32 = 100;
 
-/// Bytes of a body that an HTTP/2 peer may send ahead, per stream and per connection: with 100 streams a connection can
-/// hold back at most 1 MiB.
+/// Bytes of a body that an HTTP/2 peer may send ahead, per stream. The connection has room for all of its streams, so that
+/// some that stall don't starve the others.
 pub const H2_STREAM_WINDOW: u32 = 64 * 1024;
 /// See [`H2_STREAM_WINDOW`].
-pub const H2_CONNECTION_WINDOW: u32 = 1024 * 1024;
+pub const H2_CONNECTION_WINDOW: u32 = H2_STREAMS_MAX * H2_STREAM_WINDOW;
 
 /// Streams that an HTTP/2 peer may reset before we have seen them off (rapid reset): hyper's default, stated.
 pub const H2_PENDING_RESETS_MAX: usize = 20;

@@ -4,7 +4,7 @@
 //! statically: one type for all routes (a layer that a route doesn't use passes through), and one box per request, around
 //! the innermost future.
 
-use std::{convert::Infallible, net::IpAddr, num::NonZeroUsize, sync::Arc, time::Duration};
+use std::{convert::Infallible, net::IpAddr, num::NonZeroUsize, sync::Arc};
 
 use http::{Extensions, Request, Response};
 use http_body::Body;
@@ -70,8 +70,6 @@ where
 
 /// What one route needs; shared parts (limits, breakers, meters) are handles, so every worker has the same.
 pub struct RouteParts {
-    /// The route's bound on a whole request.
-    pub timeout: Duration,
     /// Requests of this route in flight.
     pub in_flight: Option<Limit>,
     /// Requests of this route by client address.
@@ -108,7 +106,6 @@ pub fn route(
     Future: Send,
 > + Send
 + use<> {
-    let blame = Blame::hung_after(parts.timeout);
     ServiceBuilder::new()
         // Admission: sheds before any work is done.
         .layer(ConcurrencyLayer::optional(parts.in_flight).refuse(AsError))
@@ -128,12 +125,12 @@ pub fn route(
         // Flag headers: need the identity.
         .layer(FlagHeadersLayer::new(parts.switchboard).flags(parts.flags))
         // Breaker: fails fast when the upstream is known to be bad.
-        .layer(CircuitBreakerLayer::optional(parts.breaker).classify(blame).refuse(AsError))
+        .layer(
+            CircuitBreakerLayer::optional(parts.breaker).classify(Blame::UPSTREAM).refuse(AsError),
+        )
         // Auto-disable: inside the breaker, because a refused call says nothing about the feature.
         .layer(
-            AutoDisableLayer::new(parts.meters)
-                .named(parts.named_meters)
-                .classify(blame.of_features()),
+            AutoDisableLayer::new(parts.meters).named(parts.named_meters).classify(Blame::FEATURE),
         )
         // Concurrency: a slot of the upstream is held until the end of the body.
         .layer(ConcurrencyLayer::optional(parts.concurrency).refuse(AsError))

@@ -11,7 +11,7 @@
 use std::{
     pin::Pin,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll, ready},
@@ -54,7 +54,7 @@ pub struct Progress(Arc<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    over: AtomicBool,
+    over: OnceLock<Instant>,
     faulty: AtomicBool,
     waiting: AtomicBool,
 }
@@ -62,7 +62,12 @@ struct State {
 impl Progress {
     /// Whether nobody reads the upload any more: it was sent whole, or given up.
     pub fn is_over(&self) -> bool {
-        self.0.over.load(Ordering::Acquire)
+        self.0.over.get().is_some()
+    }
+
+    /// Since when nobody reads it any more.
+    pub fn over_since(&self) -> Option<Instant> {
+        self.0.over.get().copied()
     }
 
     /// Whether the next piece is the client's to send. Otherwise the upstream doesn't take the last one.
@@ -198,7 +203,7 @@ impl Body for Upload {
 impl Drop for Upload {
     fn drop(&mut self) {
         let Some(inner) = self.0.take() else { return };
-        inner.progress.0.over.store(true, Ordering::Release);
+        let _ = inner.progress.0.over.set(Instant::now());
         let silent = inner.expects_continue && !inner.started;
         let done = inner.body.is_end_stream() || inner.progress.is_faulty();
         if !done && !silent && tokio::runtime::Handle::try_current().is_ok() {

@@ -282,10 +282,8 @@ mod tests {
     fn a_changed_signature_a_strange_key_and_another_algorithm_are_refused() {
         let good = token(Some("one"), &claims());
         let (body, signature) = good.rsplit_once('.').unwrap();
-        assert_eq!(
-            verdict(&format!("{body}.{}", signature.replace(['A', 'a'], "B"))),
-            Verdict::Refused
-        );
+        let other = if signature.starts_with('A') { "B" } else { "A" };
+        assert_eq!(verdict(&format!("{body}.{other}{}", &signature[1..])), Verdict::Refused);
         assert_eq!(verdict(&token(Some("two"), &claims())), Verdict::Refused);
         assert_eq!(verdict(&token(None, &claims())), Verdict::Refused);
         let shared = EncodingKey::from_secret(PUBLIC.as_bytes());

@@ -183,7 +183,11 @@ impl Shared {
             stack: stack::front(front, routes),
             protocols: Protocols::new(&Bounds {
                 first_byte: server.first_byte_timeout,
-                patience: Patience { idle: server.idle_timeout, head: server.header_timeout },
+                patience: Patience {
+                    idle: server.idle_timeout,
+                    head: server.header_timeout,
+                    write: server.body_idle_timeout,
+                },
                 head_bytes_max: server.header_bytes_max,
                 headers_max: server.headers_max,
             }),
@@ -202,7 +206,6 @@ impl Shared {
         let mut rejects: Vec<_> = route.rejects.iter().map(feature).collect();
         rejects.push(stack::route_feature(&route.name));
         RouteParts {
-            timeout: route.timeout,
             in_flight: self.in_flight[index].clone(),
             rate_limit: self.rate_limits[index].clone(),
             switchboard: self.switchboard.clone(),

@@ -19,6 +19,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use opentelemetry::trace::SpanContext;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 use tracing::Span;
@@ -59,6 +60,9 @@ pub struct Settings {
     pub access: Option<Lines>,
 }
 
+/// The status of a line for a request whose client left before it had an answer; nginx's word for it.
+const UNANSWERED: u16 = 499;
+
 /// Records for the service inside.
 #[derive(Debug)]
 pub struct Record<S> {
@@ -97,12 +101,20 @@ impl Ids {
 }
 
 impl Settings {
-    /// The request's span, if it is sampled. Nothing is built for the others.
-    fn sample(&self, request: &Request<Incoming>) -> Option<Span> {
+    /// The request's span, if it is sampled; nothing is built for the others. A trace context that can't be read goes no
+    /// further.
+    fn sample(&self, request: &mut Request<Incoming>) -> Option<Span> {
+        let parent = if request.headers().contains_key(span::TRACEPARENT) {
+            span::parent(request.headers()).or_else(|| {
+                span::forget(request.headers_mut());
+                None
+            })
+        } else {
+            None
+        };
         let ratio = self.sample_ratio?;
-        let parent = span::parent(request.headers());
         let sampled =
-            parent.as_ref().map_or_else(|| fastrand::f64() < ratio, |parent| parent.is_sampled());
+            parent.as_ref().map_or_else(|| fastrand::f64() < ratio, SpanContext::is_sampled);
         sampled.then(|| span::server(parent, request.method(), request.uri().path()))
     }
 }
@@ -121,7 +133,7 @@ where
     }
 
     fn call(&mut self, Arrival { peer, mut request }: Arrival) -> Self::Future {
-        let span = self.settings.sample(&request);
+        let span = self.settings.sample(&mut request);
         let id = self.ids.next();
         let started = Instant::now();
         let line = self.settings.access.as_ref().map(|lines| Entry {
@@ -130,7 +142,7 @@ where
             method: request.method().clone(),
             path: request.uri().path().to_owned(),
             route: None,
-            status: http::StatusCode::OK,
+            status: UNANSWERED.try_into().expect("a status has three digits"),
             refusal: None,
             request_id: id.clone(),
         });

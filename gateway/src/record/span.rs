@@ -13,7 +13,8 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 use crate::{failure::Failure, telemetry::names::SPANS};
 
-const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+/// The field with the caller's trace context.
+pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// The caller's trace context, if it sent a valid one.
@@ -42,6 +43,12 @@ pub fn parent(headers: &HeaderMap) -> Option<SpanContext> {
         state.unwrap_or_else(TraceState::default),
     );
     context.is_valid().then_some(context)
+}
+
+/// Takes away a trace context that can't be read.
+pub fn forget(headers: &mut HeaderMap) {
+    headers.remove(TRACEPARENT);
+    headers.remove(TRACESTATE);
 }
 
 /// The span of a request as its server sees it.

@@ -30,7 +30,7 @@ const CLASSES: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "failed"];
 const CELLS: usize = METHODS.len() * CLASSES.len();
 
 /// Words for refusals, in the order in which they are counted.
-const REASONS: [&str; 18] = [
+const REASONS: [&str; 20] = [
     "killswitch",
     "circuit_open",
     "rate_limited",
@@ -47,6 +47,8 @@ const REASONS: [&str; 18] = [
     "expectation_failed",
     "request_timeout",
     "not_implemented",
+    "headers_too_large",
+    "misdirected",
     "internal",
     "other",
 ];

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use http::Request;
+use http::{Request, header::EXPECT};
 use http_body::Body;
 use hyper::body::Incoming;
 use pin_project_lite::pin_project;
@@ -48,20 +48,18 @@ impl<S> Sanitise<S> {
         let (mut parts, body) = request.into_parts();
         let exchange = parts.extensions.get::<Exchange>().expect("record puts it there");
         let (peer, id) = (exchange.peer.clone(), exchange.id.clone());
-        let found = request::request(&mut parts, &peer, self.rules.path, body.size_hint().exact())?;
+        let length = body.size_hint().exact();
+        // First of all, because only an upload that is one is read to its end when the request is refused.
+        let waits = parts.headers.contains_key(EXPECT);
+        let Rules { body_bytes_max, body_idle, path } = self.rules;
+        let upload = Upload::new(body, body_bytes_max, body_idle, waits, &peer.pulse);
+        let client = request::request(&mut parts, &peer, path, length)?;
         parts.headers.insert(request::X_REQUEST_ID, id);
-        if found.client != peer.ip
+        if client != peer.ip
             && let Some(exchange) = parts.extensions.get_mut::<Exchange>()
         {
-            exchange.client = found.client;
+            exchange.client = client;
         }
-        let upload = Upload::new(
-            body,
-            self.rules.body_bytes_max,
-            self.rules.body_idle,
-            found.expects_continue,
-            &peer.pulse,
-        );
         Ok(Request::from_parts(parts, upload.map_err(Failure::Body)?))
     }
 }

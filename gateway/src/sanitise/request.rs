@@ -25,16 +25,7 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
-/// What sanitising found out that later layers need.
-#[derive(Debug)]
-pub struct Sanitised {
-    /// Who asks: the peer, or who a trusted peer says.
-    pub client: IpAddr,
-    /// Whether the client waits for a go-ahead before it sends its body.
-    pub expects_continue: bool,
-}
-
-/// Makes the head of a request unambiguous, in place.
+/// Makes the head of a request unambiguous, in place, and says who asks: the peer, or who a trusted peer names.
 ///
 /// # Errors
 /// A [`Failure`] that says what is wrong, when the request can't be made unambiguous.
@@ -43,10 +34,10 @@ pub fn request(
     peer: &Peer,
     rules: PathRules,
     body_length: Option<u64>,
-) -> Result<Sanitised, Failure> {
+) -> Result<IpAddr, Failure> {
     method(&parts.method)?;
     authority(parts)?;
-    let expects_continue = expect(&mut parts.headers)?;
+    expect(&mut parts.headers)?;
     framing(parts, body_length)?;
     let client = client(&parts.headers, peer);
     fields(&mut parts.headers);
@@ -56,7 +47,7 @@ pub fn request(
     }
     forwarded(&mut parts.headers, peer);
     parts.version = Version::HTTP_11;
-    Ok(Sanitised { client, expects_continue })
+    Ok(client)
 }
 
 fn method(method: &Method) -> Result<(), Failure> {
@@ -129,10 +120,10 @@ fn is_port(port: &[u8]) -> bool {
 }
 
 /// `Expect` ends here: we own the go-ahead.
-fn expect(headers: &mut HeaderMap) -> Result<bool, Failure> {
+fn expect(headers: &mut HeaderMap) -> Result<(), Failure> {
     match headers.remove(EXPECT) {
-        None => Ok(false),
-        Some(value) if value.as_bytes().eq_ignore_ascii_case(b"100-continue") => Ok(true),
+        None => Ok(()),
+        Some(value) if value.as_bytes().eq_ignore_ascii_case(b"100-continue") => Ok(()),
         Some(_) => Err(Failure::Refused(
             StatusCode::EXPECTATION_FAILED,
             "an expectation that this gateway doesn't know",
@@ -251,12 +242,13 @@ fn end_to_end(name: &str) -> bool {
         || owned(name)
 }
 
-/// A spelling with `_` or `.` of a field that matters: CGI and its heirs read it as that field.
+/// A spelling with another sign for `-` of a field that matters: CGI and its heirs read it as that field.
 fn is_alias(name: &str) -> bool {
-    if !name.contains(['_', '.']) {
+    let odd = |sign: char| !sign.is_ascii_alphanumeric() && sign != '-';
+    if !name.contains(odd) {
         return false;
     }
-    let folded = name.replace(['_', '.'], "-");
+    let folded = name.replace(odd, "-");
     owned(&folded) || end_to_end(&folded) || hop_by_hop(&folded)
 }
 
@@ -335,7 +327,7 @@ mod tests {
     fn sanitised(
         builder: http::request::Builder,
         trusted: bool,
-    ) -> Result<(Parts, Sanitised), Failure> {
+    ) -> Result<(Parts, IpAddr), Failure> {
         let (mut parts, ()) = builder.body(()).unwrap().into_parts();
         let found = request(&mut parts, &peer(trusted), RULES, Some(0))?;
         Ok((parts, found))
@@ -355,6 +347,7 @@ mod tests {
             "x-auth-subject",
             "x_auth_subject",
             "x.auth.subject",
+            "x~auth~subject",
             "feature-flags",
             "feature_flags",
             "killswitches",
@@ -391,12 +384,12 @@ mod tests {
         let (parts, found) = sanitised(builder(), false).unwrap();
         assert_eq!(parts.headers["x-forwarded-for"], "203.0.113.9");
         assert_eq!(parts.headers["x-forwarded-proto"], "http");
-        assert_eq!(found.client, "203.0.113.9".parse::<IpAddr>().unwrap());
+        assert_eq!(found, "203.0.113.9".parse::<IpAddr>().unwrap());
 
         let (parts, found) = sanitised(builder(), true).unwrap();
         assert_eq!(parts.headers["x-forwarded-for"], "198.51.100.7, 203.0.113.9");
         assert_eq!(parts.headers["x-forwarded-proto"], "https");
-        assert_eq!(found.client, "198.51.100.7".parse::<IpAddr>().unwrap());
+        assert_eq!(found, "198.51.100.7".parse::<IpAddr>().unwrap());
     }
 
     #[test]
@@ -441,8 +434,8 @@ mod tests {
 
     #[test]
     fn expectations_end_here() {
-        let (parts, found) = sanitised(get("/").header("expect", "100-Continue"), false).unwrap();
-        assert!(found.expects_continue && !parts.headers.contains_key("expect"));
+        let (parts, _) = sanitised(get("/").header("expect", "100-Continue"), false).unwrap();
+        assert!(!parts.headers.contains_key("expect"));
         assert!(refused(get("/").header("expect", "a miracle")));
     }
 }

@@ -5,12 +5,14 @@
 //! fewest.
 
 use std::{
+    future::poll_fn,
     io,
     net::{SocketAddr, TcpListener},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    task::Poll,
 };
 
 use socket2::{Domain, Protocol, Socket, Type};
@@ -97,13 +99,13 @@ pub async fn accept(
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let permits = Arc::new(Semaphore::new(connections_max.min(Semaphore::MAX_PERMITS)));
     let mut drain = stop.drain();
-    let mut stopped = std::pin::pin!(std::future::poll_fn(move |cx| {
-        if drain.poll_raised(cx) { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+    let mut stopped = std::pin::pin!(poll_fn(move |cx| {
+        if drain.poll_raised(cx) { Poll::Ready(()) } else { Poll::Pending }
     }));
     loop {
         tokio::select! {
             biased;
-            () = &mut stopped => return Ok(()),
+            () = &mut stopped => return take_the_rest(&listener, &shares, &permits).await,
             accepted = listener.accept() => match accepted {
                 Ok((stream, address)) => hand_over(stream, address, &shares, &permits),
                 Err(error) if is_of_the_connection(&error) => {}
@@ -114,6 +116,23 @@ pub async fn accept(
             },
         }
     }
+}
+
+/// Takes what waits in the kernel already: closing the socket would reset it.
+async fn take_the_rest(
+    listener: &tokio::net::TcpListener,
+    shares: &[Share],
+    permits: &Arc<Semaphore>,
+) -> io::Result<()> {
+    for _ in 0..BACKLOG {
+        let waiting = poll_fn(|cx| match listener.poll_accept(cx) {
+            Poll::Ready(Ok(accepted)) => Poll::Ready(Some(accepted)),
+            _ => Poll::Ready(None),
+        });
+        let Some((stream, address)) = waiting.await else { break };
+        hand_over(stream, address, shares, permits);
+    }
+    Ok(())
 }
 
 /// Errors of the connection that was about to be accepted, not of the listener.

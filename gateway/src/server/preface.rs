@@ -55,8 +55,8 @@ pub async fn read(
         }
     });
     let protocol = protocol.await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
-    let heads = (protocol == Protocol::Http1).then_some(pulse);
-    Ok((protocol, Prefixed { stream, seen, unread: 0..length, heads }))
+    pulse.start(protocol == Protocol::Http1);
+    Ok((protocol, Prefixed { stream, seen, unread: 0..length, protocol, pulse }))
 }
 
 /// A connection of which some bytes were read before.
@@ -65,8 +65,8 @@ pub struct Prefixed {
     stream: TcpStream,
     seen: [u8; H2_PREFACE.len()],
     unread: std::ops::Range<usize>,
-    /// Who is told when bytes come that may begin a head. In HTTP/2 any bytes may come at any time.
-    heads: Option<Arc<Pulse>>,
+    protocol: Protocol,
+    pulse: Arc<Pulse>,
 }
 
 impl AsyncRead for Prefixed {
@@ -77,8 +77,9 @@ impl AsyncRead for Prefixed {
     ) -> Poll<io::Result<()>> {
         if self.unread.is_empty() {
             let read = Pin::new(&mut self.stream).poll_read(cx, buf);
-            if let (Poll::Ready(Ok(())), Some(pulse)) = (&read, &self.heads) {
-                pulse.bytes();
+            // In HTTP/2 any bytes may come at any time, and begin no head.
+            if read.is_ready() && self.protocol == Protocol::Http1 {
+                self.pulse.bytes();
             }
             return read;
         }
@@ -96,7 +97,9 @@ impl AsyncWrite for Prefixed {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.pulse.wrote(written.is_ready());
+        written
     }
 
     fn poll_write_vectored(
@@ -104,7 +107,9 @@ impl AsyncWrite for Prefixed {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        self.pulse.wrote(written.is_ready());
+        written
     }
 
     fn is_write_vectored(&self) -> bool {

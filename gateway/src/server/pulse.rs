@@ -15,7 +15,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::{Instant, Sleep};
+use tokio::{
+    task::unconstrained,
+    time::{Instant, Sleep},
+};
 
 /// How long a connection may be in each phase.
 #[derive(Debug, Clone, Copy)]
@@ -24,6 +27,8 @@ pub struct Patience {
     pub idle: Duration,
     /// From a head's first byte to its last.
     pub head: Duration,
+    /// While the client takes nothing of what is written to it.
+    pub write: Duration,
 }
 
 /// A connection's phase. All of its users are on one thread; the atomics are for `Send`.
@@ -33,16 +38,30 @@ pub struct Pulse {
     in_flight: AtomicU32,
     /// Milliseconds since birth at which the present phase began, shifted by one; the lowest bit says that it is a head.
     phase: AtomicU64,
+    /// One more than the milliseconds since birth at which a write first found no room; 0 while there is room.
+    stalled: AtomicU64,
 }
 
 impl Pulse {
-    /// A connection whose first request is on its way.
+    /// A connection that nothing has come from.
     pub fn new() -> Arc<Self> {
-        Arc::new(Self {
-            born: Instant::now(),
-            in_flight: AtomicU32::new(0),
-            phase: AtomicU64::new(1),
-        })
+        let (in_flight, phase, stalled) = (AtomicU32::new(0), AtomicU64::new(0), AtomicU64::new(0));
+        Arc::new(Self { born: Instant::now(), in_flight, phase, stalled })
+    }
+
+    /// The first bytes have come, and they begin a head, or (in HTTP/2) nothing yet.
+    pub fn start(&self, head: bool) {
+        self.enter(head);
+    }
+
+    /// Bytes were to be written, and found room or not.
+    pub fn wrote(&self, room: bool) {
+        let stalled = self.stalled.load(Relaxed);
+        if room && stalled != 0 {
+            self.stalled.store(0, Relaxed);
+        } else if !room && stalled == 0 {
+            self.stalled.store(self.born.elapsed().as_millis() as u64 + 1, Relaxed);
+        }
     }
 
     fn enter(&self, head: bool) {
@@ -63,8 +82,13 @@ impl Pulse {
         InFlight(self.clone())
     }
 
-    /// When the present phase has lasted too long; nothing while requests are in flight, which have deadlines of their own.
+    /// When the present phase has lasted too long; nothing while requests are in flight, which have deadlines of their own
+    /// as long as the client takes what is written.
     fn deadline(&self, patience: &Patience) -> Option<Instant> {
+        let stalled = self.stalled.load(Relaxed);
+        if stalled != 0 {
+            return Some(self.born + Duration::from_millis(stalled - 1) + patience.write);
+        }
         if self.in_flight.load(Relaxed) > 0 {
             return None;
         }
@@ -92,29 +116,33 @@ pub struct Watch {
     pulse: Arc<Pulse>,
     patience: Patience,
     timer: Pin<Box<Sleep>>,
-    /// The phase for which the timer stands.
-    seen: u64,
+    /// The phase and the stall for which the timer stands.
+    seen: (u64, u64),
 }
 
 impl Watch {
     /// Watches a connection.
     pub fn new(pulse: Arc<Pulse>, patience: Patience) -> Self {
-        let first = pulse.born + patience.head;
-        Self { pulse, patience, timer: Box::pin(tokio::time::sleep_until(first)), seen: 1 }
+        let seen = (pulse.phase.load(Relaxed), pulse.stalled.load(Relaxed));
+        let first = pulse.deadline(&patience).unwrap_or_else(|| Instant::now() + patience.head);
+        Self { pulse, patience, timer: Box::pin(tokio::time::sleep_until(first)), seen }
     }
 
     /// Ready when the connection has been in its phase for too long.
     pub fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let phase = self.pulse.phase.load(Relaxed);
-        if phase != self.seen {
-            self.seen = phase;
-            // A head ends sooner than the rest before it would have. Later deadlines wait until the timer fires.
-            if phase & 1 == 1 {
-                self.timer.as_mut().reset(Instant::now() + self.patience.head);
+        let now = (self.pulse.phase.load(Relaxed), self.pulse.stalled.load(Relaxed));
+        if now != self.seen {
+            self.seen = now;
+            // A head or a stall ends sooner than what was before it. Later deadlines wait until the timer fires.
+            if (now.0 & 1 == 1 || now.1 != 0)
+                && let Some(deadline) = self.pulse.deadline(&self.patience)
+            {
+                self.timer.as_mut().reset(deadline);
             }
         }
         loop {
-            ready!(self.timer.as_mut().poll(cx));
+            // Not under the task's budget: a connection that keeps its task busy has time-outs too.
+            ready!(Pin::new(&mut unconstrained(self.timer.as_mut())).poll(cx));
             let now = Instant::now();
             match self.pulse.deadline(&self.patience) {
                 Some(deadline) if deadline <= now => return Poll::Ready(()),
@@ -131,8 +159,11 @@ mod tests {
 
     use super::*;
 
-    const PATIENCE: Patience =
-        Patience { idle: Duration::from_secs(60), head: Duration::from_secs(10) };
+    const PATIENCE: Patience = Patience {
+        idle: Duration::from_secs(60),
+        head: Duration::from_secs(10),
+        write: Duration::from_secs(30),
+    };
 
     async fn lives_for(watch: &mut Watch) -> Duration {
         let start = Instant::now();
@@ -146,7 +177,10 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_first_head_that_never_ends_is_given_up() {
-        let mut watch = Watch::new(Pulse::new(), PATIENCE);
+        let pulse = Pulse::new();
+        tokio::time::advance(Duration::from_secs(8)).await;
+        pulse.start(true);
+        let mut watch = Watch::new(pulse, PATIENCE);
         assert!(about(lives_for(&mut watch).await, 10));
     }
 
@@ -164,6 +198,22 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_nothing_of_its_answer_is_given_up_and_one_that_takes_a_little_is_not()
+     {
+        let pulse = Pulse::new();
+        let mut watch = Watch::new(pulse.clone(), PATIENCE);
+        let _request = pulse.begin();
+        pulse.wrote(false);
+        tokio::select! {
+            _ = lives_for(&mut watch) => panic!("it may take its time"),
+            () = tokio::time::sleep(Duration::from_secs(29)) => {}
+        }
+        pulse.wrote(true);
+        pulse.wrote(false);
+        assert!(about(lives_for(&mut watch).await, 30));
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_head_that_begins_after_a_rest_has_its_own_time() {
         let pulse = Pulse::new();
         let mut watch = Watch::new(pulse.clone(), PATIENCE);
@@ -176,7 +226,7 @@ mod tests {
         tokio::time::sleep(Duration::from_secs(1)).await;
         pulse.bytes();
         assert!(
-            about(lives_for(&mut watch).await, 10),
+            about(lives_for(&mut watch).await, 9),
             "more bytes of the same head don't prolong it"
         );
     }

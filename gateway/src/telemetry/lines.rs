@@ -8,11 +8,11 @@ use std::{
     io::{self, Write},
     path::PathBuf,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering},
         mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
     },
-    thread::JoinHandle,
+    time::{Duration, Instant},
 };
 
 use tracing_subscriber::fmt::MakeWriter;
@@ -30,8 +30,10 @@ enum Message {
 pub struct Lines {
     sender: SyncSender<Message>,
     dropped: Arc<AtomicU64>,
-    thread: Arc<Mutex<Option<JoinHandle<()>>>>,
 }
+
+/// How long the end of the process waits for its last lines to be read.
+const FLUSH: Duration = Duration::from_secs(2);
 
 impl std::fmt::Debug for Message {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -47,10 +49,11 @@ impl Lines {
     pub fn start(path: Option<PathBuf>) -> io::Result<Self> {
         let file = path.as_ref().map(open).transpose()?;
         let (sender, receiver) = sync_channel(LOG_LINES_WAITING_MAX);
-        let thread = std::thread::Builder::new()
-            .name("log".to_owned())
+        let name = "log".to_owned();
+        std::thread::Builder::new()
+            .name(name)
             .spawn(move || write(&receiver, path.as_ref(), file))?;
-        Ok(Self { sender, dropped: Arc::default(), thread: Arc::new(Mutex::new(Some(thread))) })
+        Ok(Self { sender, dropped: Arc::default() })
     }
 
     /// Hands a line over; it should end with a line feed.
@@ -67,11 +70,18 @@ impl Lines {
 
     /// Waits until what was handed over is written.
     pub fn flush(&self) {
-        let running = self.thread.lock().unwrap_or_else(PoisonError::into_inner).is_some();
+        let deadline = Instant::now() + FLUSH;
         let (done, wait) = sync_channel(1);
-        if running && self.sender.send(Message::Flush(done)).is_ok() {
-            let _ = wait.recv_timeout(std::time::Duration::from_secs(2));
+        let mut message = Message::Flush(done);
+        // Nobody may ever read again: a full queue must not hold up the end of the process.
+        while let Err(TrySendError::Full(again)) = self.sender.try_send(message) {
+            if Instant::now() >= deadline {
+                return;
+            }
+            message = again;
+            std::thread::sleep(Duration::from_millis(5));
         }
+        let _ = wait.recv_timeout(deadline.saturating_duration_since(Instant::now()));
     }
 
     /// The lines that nobody read in time, as Prometheus reads it.
@@ -132,6 +142,18 @@ impl<'l> MakeWriter<'l> for Lines {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_queue_that_nobody_reads_does_not_hold_up_the_end() {
+        let (sender, _unread) = sync_channel(1);
+        let lines = Lines { sender, dropped: Arc::default() };
+        lines.send(b"one\n".to_vec());
+        lines.send(b"two\n".to_vec());
+        let start = Instant::now();
+        lines.flush();
+        assert!(start.elapsed() < 2 * FLUSH);
+        assert_eq!(lines.dropped.load(Ordering::Relaxed), 1);
+    }
 
     #[test]
     fn lines_reach_the_file_and_a_moved_file_is_opened_anew() {

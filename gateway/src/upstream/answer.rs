@@ -30,6 +30,8 @@ pub struct Answer {
     /// Gone when the body is over.
     lane: Option<Box<Lane>>,
     end: End,
+    /// The request's body, which a client may have broken.
+    upload: Option<Progress>,
     /// The time between two pieces.
     idle: Duration,
     /// Whether the lane's timer stands for the piece that is waited for. It is only set once there is something to wait
@@ -43,21 +45,27 @@ enum End {
     /// It goes back to the pool.
     Pooled(Arc<Pool>),
     /// It ends, and with it the upload that a task was still sending.
-    Early { upload: Option<Progress>, _sending: Option<Detached> },
+    Early(Option<Detached>),
 }
 
 impl Answer {
     /// A body whose lane goes back to `pool`.
-    pub fn pooled(lane: Box<Lane>, pool: Arc<Pool>, idle: Duration) -> Self {
-        let mut answer = Self { lane: Some(lane), end: End::Pooled(pool), idle, timed: false };
+    pub fn pooled(
+        lane: Box<Lane>,
+        upload: Option<Progress>,
+        pool: Arc<Pool>,
+        idle: Duration,
+    ) -> Self {
+        let end = End::Pooled(pool);
+        let mut answer = Self { lane: Some(lane), end, upload, idle, timed: false };
         answer.release_if_over();
         answer
     }
 
     /// A body that came before the request's end, which a task goes on sending.
     pub fn early(mut lane: Box<Lane>, upload: Option<Progress>, idle: Duration) -> Self {
-        let end = End::Early { upload, _sending: lane.detach() };
-        let mut answer = Self { lane: Some(lane), end, idle, timed: false };
+        let end = End::Early(lane.detach());
+        let mut answer = Self { lane: Some(lane), end, upload, idle, timed: false };
         answer.release_if_over();
         answer
     }
@@ -70,16 +78,14 @@ impl Answer {
         let lane = self.lane.take();
         match &mut self.end {
             End::Pooled(pool) => lane.into_iter().for_each(|lane| pool.put(lane)),
-            End::Early { _sending, .. } => *_sending = None,
+            End::Early(sending) => *sending = None,
         }
     }
 
     /// Whose fault a broken body is. A client that breaks its own upload breaks the connection that carries it.
     fn blame(&self, fault: UpstreamFault) -> Failure {
-        match &self.end {
-            End::Early { upload: Some(upload), .. } if upload.is_faulty() => {
-                Failure::Body(BodyFault::Broken)
-            }
+        match &self.upload {
+            Some(upload) if upload.is_faulty() => Failure::Body(BodyFault::Broken),
             _ => Failure::Upstream(fault),
         }
     }

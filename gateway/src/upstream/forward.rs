@@ -187,10 +187,12 @@ impl Attempt {
                 let client = uploading.is_some_and(Progress::waits_for_client);
                 return Poll::Ready(if client { Late::Client } else { Late::Upstream });
             }
-            if uploading.is_none() {
+            let asked = self.upload.as_ref().map_or(Some(self.started), Progress::over_since);
+            let due = self.deadline(asked.unwrap_or(now));
+            if due <= now {
                 return Poll::Ready(Late::Broken(Broken::Upstream(UpstreamFault::HeadTimeout)));
             }
-            lane.set_deadline(self.deadline(now));
+            lane.set_deadline(due);
         }
         Poll::Pending
     }
@@ -202,7 +204,7 @@ impl Attempt {
         let answer = if lane.is_sending() {
             Answer::early(lane, self.upload.clone(), idle)
         } else {
-            Answer::pooled(lane, self.upstream.pool.clone(), idle)
+            Answer::pooled(lane, self.upload.clone(), self.upstream.pool.clone(), idle)
         };
         Ok(Response::from_parts(parts, answer))
     }

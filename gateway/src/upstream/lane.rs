@@ -23,7 +23,7 @@ use tokio::{
         TcpStream,
         tcp::{OwnedReadHalf, OwnedWriteHalf},
     },
-    task::AbortHandle,
+    task::{AbortHandle, unconstrained},
     time::{Instant, Sleep},
 };
 use tokio_util::io::{poll_read_buf, poll_write_buf};
@@ -245,7 +245,8 @@ impl Lane {
 
     /// Whether the deadline has passed.
     pub fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.timer.as_mut().poll(cx)
+        // Not under the task's budget: an upstream that keeps the task busy must not keep its own time-out from firing.
+        Pin::new(&mut unconstrained(self.timer.as_mut())).poll(cx)
     }
 
     /// Whether a part of the request is still to be sent.

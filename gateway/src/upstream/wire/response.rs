@@ -59,7 +59,7 @@ pub fn head(bytes: &mut BytesMut, method: &Method) -> Result<Option<Head>, Malfo
     for (name, at, length) in places {
         headers.append(name.map_err(|_| Malformed)?, value(&head, at, length)?);
     }
-    let body = framing(status, &headers, method, http11)?;
+    let body = framing(status, &mut headers, method, http11)?;
     let keeps = http11 && body != Body::UntilClose && !says_close(&headers);
     let (mut parts, ()) = Response::new(()).into_parts();
     (parts.status, parts.headers) = (status, headers);
@@ -75,7 +75,7 @@ fn value(head: &Bytes, at: usize, length: usize) -> Result<HeaderValue, Malforme
 
 fn framing(
     status: StatusCode,
-    headers: &HeaderMap,
+    headers: &mut HeaderMap,
     method: &Method,
     http11: bool,
 ) -> Result<Body, Malformed> {
@@ -104,18 +104,23 @@ fn framing(
     })
 }
 
-/// The one length; the same number said twice is one.
-fn length(headers: &HeaderMap) -> Result<Option<u64>, Malformed> {
+/// The one length; the same number said twice is one, and is passed on once.
+fn length(headers: &mut HeaderMap) -> Result<Option<u64>, Malformed> {
     let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
     let Some(first) = lengths.next() else { return Ok(None) };
-    if lengths.any(|other| other != first) {
+    let more = lengths.next().is_some();
+    if more && headers.get_all(CONTENT_LENGTH).iter().any(|other| other != first) {
         return Err(Malformed);
     }
     let digits = first.as_bytes();
     if digits.is_empty() || digits.len() > 18 || !digits.iter().all(u8::is_ascii_digit) {
         return Err(Malformed);
     }
-    first.to_str().ok().and_then(|digits| digits.parse().ok()).map(Some).ok_or(Malformed)
+    let length = first.to_str().ok().and_then(|digits| digits.parse().ok()).ok_or(Malformed)?;
+    if more || digits.len() > 1 && digits[0] == b'0' {
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    Ok(Some(length))
 }
 
 fn says_close(headers: &HeaderMap) -> bool {
