@@ -1,7 +1,8 @@
 //! What an operator does with a running gateway: look, kill, restore.
 //!
-//! The admin listener is found without being named, from the configuration that `run` would take; and a configuration that
-//! has a fault must not keep anybody from killing, so then its usual address is tried.
+//! The admin listener is found without being named, from the configuration that `run` would take. One that nobody named, and
+//! that is missing or at fault, must not keep anybody from killing: then the usual address is tried, and that is said. One
+//! that was named stands for a certain gateway, and to kill at another would be worse than not to kill.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -12,7 +13,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value, json};
 
 use super::client::Client;
-use super::{ConfigFile, Failure, say};
+use super::{ConfigFile, Failure, complain, say};
 
 const USUAL_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8001);
 
@@ -71,22 +72,45 @@ pub(super) struct Hand {
 impl Operation {
     pub(super) fn execute(self) -> Result<(), Failure> {
         match self {
-            Self::Status(gate) => status(&gate.client()),
+            Self::Status(gate) => status(&gate.client()?),
             Self::Kill { feature, reason, lasting, hand } => {
                 flip(&hand, &feature, false, &reason, lasting)
             }
             Self::Restore { feature, reason, hand } => flip(&hand, &feature, true, &reason, None),
-            Self::Healthcheck(gate) => gate.client().get("/readyz").map(|_| ()),
+            Self::Healthcheck(gate) => gate.client()?.get("/readyz").map(|_| ()),
         }
     }
 }
 
 impl Gate {
-    fn client(&self) -> Client {
-        let configured = || self.file.load().ok().map(|config| config.admin.listen);
-        let address = self.admin.or_else(configured).unwrap_or(USUAL_ADDRESS);
-        Client { address: reachable(address), key: self.key.clone().filter(|key| !key.is_empty()) }
+    fn client(&self) -> Result<Client, Failure> {
+        let address = match self.admin {
+            Some(address) => address,
+            None => self.configured()?,
+        };
+        let key = self.key.clone().filter(|key| !key.is_empty());
+        Ok(Client { address: reachable(address), key })
     }
+
+    /// The admin listener of the configuration.
+    fn configured(&self) -> Result<SocketAddr, Failure> {
+        match self.file.load() {
+            Ok(config) => Ok(config.admin.listen),
+            Err(failure) if self.file.config.is_some() => Err(failure),
+            Err(failure) => {
+                complain(&instead(&failure));
+                Ok(USUAL_ADDRESS)
+            }
+        }
+    }
+}
+
+/// What is told when the usual address stands in for a configuration that nobody named.
+fn instead(why: &Failure) -> String {
+    format!(
+        "{}portcullis: so the gateway is asked at its usual address, {USUAL_ADDRESS}\n",
+        why.message
+    )
 }
 
 /// A listener on all addresses is reached on loopback.
@@ -114,7 +138,7 @@ fn flip(
         body["duration_minutes"] = minutes.into();
     }
     let path = format!("/admin/killswitch/{}", utf8_percent_encode(feature, NON_ALPHANUMERIC));
-    let answer = hand.gate.client().post(&path, &body)?;
+    let answer = hand.gate.client()?.post(&path, &body)?;
     let state = if enabled { "on" } else { "off" };
     let until = answer["expires_at"].as_str().map(|at| format!(" until {at}")).unwrap_or_default();
     let saved =
@@ -168,6 +192,8 @@ fn minutes(text: &str) -> Result<u64, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     #[test]
@@ -183,6 +209,39 @@ mod tests {
         assert_eq!(reachable("0.0.0.0:9".parse().unwrap()), "127.0.0.1:9".parse().unwrap());
         assert_eq!(reachable("[::]:9".parse().unwrap()), "[::1]:9".parse().unwrap());
         assert_eq!(reachable("10.0.0.1:9".parse().unwrap()), "10.0.0.1:9".parse().unwrap());
+    }
+
+    fn gate(config: Option<&Path>) -> Gate {
+        let file = ConfigFile { config: config.map(Path::to_owned) };
+        Gate { admin: None, file, key: None }
+    }
+
+    #[test]
+    fn a_configuration_that_was_named_is_taken_or_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let named = |name: &str, text: &str| {
+            let file = directory.path().join(name);
+            std::fs::write(&file, text).unwrap();
+            gate(Some(&file)).configured().map_err(|failure| (failure.code, failure.message))
+        };
+        let listen = "[admin]\nlisten = \"127.0.0.1:9301\"\n";
+        assert_eq!(named("good.toml", listen), Ok("127.0.0.1:9301".parse().unwrap()));
+        let (code, faults) = named("bad.toml", "[admin]\nlistn = 1\n").unwrap_err();
+        assert_eq!(code, 1);
+        assert!(faults.contains("bad.toml:2:1: unknown key `listn`"), "{faults}");
+
+        let missing = gate(Some(&directory.path().join("missing.toml"))).configured().unwrap_err();
+        assert_eq!(missing.code, 1);
+        assert!(missing.message.contains("missing.toml"), "{}", missing.message);
+    }
+
+    #[test]
+    fn an_address_that_stands_in_is_named_with_the_reason() {
+        let said = instead(&Failure::input("there is no configuration"));
+        assert_eq!(
+            said,
+            "portcullis: there is no configuration\nportcullis: so the gateway is asked at its usual address, 127.0.0.1:8001\n"
+        );
     }
 
     #[test]
