@@ -186,6 +186,49 @@ async fn a_client_that_goes_away_is_not_held_against_the_upstream() {
 }
 
 #[tokio::test]
+async fn a_client_that_does_not_read_is_given_up_and_not_held_against_the_upstream() {
+    let upstream = Upstream::always(Script::answer(200, vec![b'x'; 32 << 20]));
+    let gateway =
+        fragile(&upstream).keys("[server]", "body_idle_timeout_seconds = 0.5").start().await;
+    let mut connection = RawConnection::open(gateway.address()).await;
+    connection.write("GET /x HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    upstream.requests_until(1).await;
+    upstream.connections_gone().await;
+    upstream.now_always(Script::answer(200, ""));
+    assert_eq!(
+        Client::new().get(gateway.url("/x")).await.status,
+        200,
+        "the circuit is still closed"
+    );
+}
+
+#[tokio::test]
+async fn an_upstreams_time_starts_when_it_has_the_whole_request() {
+    let answer = Script::default().read_body().wait(Duration::from_millis(300)).head(200);
+    let upstream = Upstream::always(answer.header("content-length", "0"));
+    let gateway =
+        fragile(&upstream).keys("[upstreams.app]", "response_timeout_seconds = 0.5").start().await;
+    let mut connection = RawConnection::open(gateway.address()).await;
+    connection.write("POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n1").await;
+    upstream.body_until(1).await;
+    // The upload takes nearly as long as the upstream may; together they take longer.
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    connection.write("2").await;
+    assert_eq!(connection.read_answer().await.status, 200);
+}
+
+#[tokio::test]
+async fn an_upstream_of_an_older_version_does_not_make_the_answer_older() {
+    let upstream = Upstream::always(Script::raw("HTTP/1.0 200 OK\r\n\r\nold").then_close());
+    let gateway = Gateway::in_front_of(&upstream).start().await;
+    let mut connection = RawConnection::open(gateway.address()).await;
+    for _ in 0..2 {
+        connection.write("GET /x HTTP/1.1\r\nHost: x\r\n\r\n").await;
+        assert_eq!(connection.read_answer().await.text(), "old");
+    }
+}
+
+#[tokio::test]
 async fn what_an_upstream_does_wrong_is_held_against_it() {
     for script in
         [Script::reset(), Script::answer(500, ""), Script::close_mid_body("0123456789", 4)]
