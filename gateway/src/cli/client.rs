@@ -22,7 +22,10 @@ const ANSWER_BYTES_MAX: usize = 16 << 20;
 const AGENT: &str = concat!("portcullis-cli/", env!("CARGO_PKG_VERSION"));
 
 pub(super) struct Client {
-    pub(super) address: SocketAddr,
+    /// The gateway as it was named: what complaints say.
+    pub(super) gateway: String,
+    /// Where it may be; the first that answers is it. `localhost` often has two addresses, and a gateway listens on one.
+    pub(super) addresses: Vec<SocketAddr>,
     pub(super) key: Option<String>,
 }
 
@@ -70,11 +73,12 @@ impl Client {
         path: &str,
         body: Bytes,
     ) -> Result<(StatusCode, Bytes), Box<dyn std::error::Error + Send + Sync>> {
-        let stream = TcpStream::connect(self.address).await?;
+        let stream = TcpStream::connect(&self.addresses[..]).await?;
+        // The address and not the name: a literal address is always a name of the listener.
+        let host = stream.peer_addr()?.to_string();
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
         tokio::spawn(connection);
-        let mut request =
-            Request::builder().method(method).uri(path).header(HOST, self.address.to_string());
+        let mut request = Request::builder().method(method).uri(path).header(HOST, host);
         if let Some(key) = &self.key {
             request = request.header("x-api-key", key);
         }
@@ -88,6 +92,6 @@ impl Client {
     }
 
     fn unreachable(&self, why: &dyn std::fmt::Display) -> Failure {
-        Failure::input(format_args!("no gateway answers at {}: {why}", self.address))
+        Failure::input(format_args!("no gateway answers at {}: {why}", self.gateway))
     }
 }

@@ -4,7 +4,8 @@
 //! that is missing or at fault, must not keep anybody from killing: then the usual address is tried, and that is said. One
 //! that was named stands for a certain gateway, and to kill at another would be worse than not to kill.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::fmt::Display;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
@@ -50,8 +51,8 @@ pub(super) enum Operation {
 #[derive(Debug, Args)]
 pub(super) struct Gate {
     /// The admin listener; else the one of the configuration
-    #[arg(long, value_name = "ADDRESS:PORT")]
-    admin: Option<SocketAddr>,
+    #[arg(long, value_name = "HOST:PORT", value_parser = host_and_port)]
+    admin: Option<String>,
     #[command(flatten)]
     file: ConfigFile,
     /// The key for the admin API
@@ -84,12 +85,15 @@ impl Operation {
 
 impl Gate {
     fn client(&self) -> Result<Client, Failure> {
-        let address = match self.admin {
-            Some(address) => address,
-            None => self.configured()?,
+        let (gateway, addresses) = match &self.admin {
+            Some(named) => (named.clone(), resolved(named)?),
+            None => {
+                let address = reachable(self.configured()?);
+                (address.to_string(), vec![address])
+            }
         };
         let key = self.key.clone().filter(|key| !key.is_empty());
-        Ok(Client { address: reachable(address), key })
+        Ok(Client { gateway, addresses, key })
     }
 
     /// The admin listener of the configuration.
@@ -111,6 +115,23 @@ fn instead(why: &Failure) -> String {
         "{}portcullis: so the gateway is asked at its usual address, {USUAL_ADDRESS}\n",
         why.message
     )
+}
+
+/// Only whether it looks like one: a name that nobody knows is no fault of usage.
+fn host_and_port(text: &str) -> Result<String, String> {
+    match text.rsplit_once(':') {
+        Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => {
+            Ok(text.to_owned())
+        }
+        _ => Err("write a host and a port, such as localhost:8001".to_owned()),
+    }
+}
+
+fn resolved(named: &str) -> Result<Vec<SocketAddr>, Failure> {
+    let unknown = |why: &dyn Display| Failure::input(format_args!("can't find {named}: {why}"));
+    let found = named.to_socket_addrs().map_err(|error| unknown(&error))?;
+    let addresses: Vec<_> = found.map(reachable).collect();
+    if addresses.is_empty() { Err(unknown(&"it has no address")) } else { Ok(addresses) }
 }
 
 /// A listener on all addresses is reached on loopback.
@@ -192,7 +213,10 @@ fn minutes(text: &str) -> Result<u64, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
     use std::path::Path;
+    use std::thread;
 
     use super::*;
 
@@ -214,6 +238,38 @@ mod tests {
     fn gate(config: Option<&Path>) -> Gate {
         let file = ConfigFile { config: config.map(Path::to_owned) };
         Gate { admin: None, file, key: None }
+    }
+
+    #[test]
+    fn a_gateway_is_found_by_name_at_whichever_address_it_listens() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let gateway = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut head = [0; 1024];
+            let length = stream.read(&mut head).unwrap();
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\ntrue").unwrap();
+            String::from_utf8_lossy(&head[..length]).into_owned()
+        });
+        let admin = host_and_port(&format!("localhost:{port}")).ok();
+        let client = Gate { admin, ..gate(None) }.client().unwrap();
+        assert_eq!(client.get("/readyz").unwrap(), json!(true));
+        let head = gateway.join().unwrap();
+        assert!(head.contains(&format!("host: 127.0.0.1:{port}")), "{head}");
+    }
+
+    #[test]
+    fn a_gateway_is_named_by_host_and_port() {
+        for wrong in ["localhost", ":8001", "localhost:", "localhost:http", "localhost:70000"] {
+            assert!(host_and_port(wrong).is_err(), "{wrong}");
+        }
+        for right in ["localhost:8001", "10.0.0.1:8001", "[::1]:8001"] {
+            assert!(host_and_port(right).is_ok(), "{right}");
+        }
+        // No name server is asked for a name that can't be one.
+        let unknown = resolved("no\0host:8001").unwrap_err();
+        assert!(unknown.message.contains("can't find no\0host:8001"), "{}", unknown.message);
+        assert_eq!(resolved("0.0.0.0:9").unwrap(), ["127.0.0.1:9".parse().unwrap()]);
     }
 
     #[test]
