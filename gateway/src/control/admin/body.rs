@@ -37,7 +37,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Told<T> {
         let body = timeout(TIME_MAX, Bytes::from_request(request, state))
             .await
             .map_err(|_| too_slow())?
-            .map_err(unread)?;
+            .map_err(|rejection| unread(&rejection))?;
         read(&body).map(Self)
     }
 }
@@ -48,7 +48,7 @@ fn too_slow() -> Problem {
     Problem::new(StatusCode::REQUEST_TIMEOUT, "timeout", detail)
 }
 
-fn unread(rejection: BytesRejection) -> Problem {
+fn unread(rejection: &BytesRejection) -> Problem {
     if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
         let detail = format_args!("a body may have {BYTES_MAX} bytes at most");
         return Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", detail);
