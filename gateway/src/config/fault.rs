@@ -115,7 +115,7 @@ impl<'t> Faults<'t> {
 ///
 /// Two measures, because people err in two ways: they slip (few edits), or they know how a word starts and not how it
 /// ends (`idle_timeout` for `idle_timeout_seconds`).
-pub(super) fn nearest<'c>(
+pub(crate) fn nearest<'c>(
     word: &str,
     candidates: impl IntoIterator<Item = &'c str>,
 ) -> Option<String> {

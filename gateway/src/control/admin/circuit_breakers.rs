@@ -39,7 +39,8 @@ pub(super) async fn act(
 ) -> Result<Json<Value>, Problem> {
     let named = admin.breakers.iter().find(|named| **named.breaker.name() == *name);
     let named = named.ok_or_else(|| {
-        Problem::not_found("unknown_breaker", format_args!("there is no circuit breaker {name}"))
+        let known = admin.breakers.iter().map(|named| &**named.breaker.name());
+        Problem::unknown("unknown_breaker", "circuit breaker", &name, known)
     })?;
     caller.may(if action == "force-open" { Role::Killer } else { Role::Operator })?;
     let breaker = &named.breaker;

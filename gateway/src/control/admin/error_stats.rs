@@ -45,8 +45,9 @@ pub(super) async fn simulate(
         )));
     }
     let Some(meter) = admin.meter(&name) else {
-        return Err(match admin.subscriber.pin().id(&name) {
-            None => unknown(&name),
+        let view = admin.subscriber.pin();
+        return Err(match view.id(&name) {
+            None => unknown(&view, &name),
             Some(_) => Problem::not_found(
                 "no_auto_disable",
                 format_args!("{name} has no auto-disable rule"),

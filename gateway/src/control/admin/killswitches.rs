@@ -9,7 +9,7 @@ use axum::{Extension, Json};
 use http::HeaderMap;
 use http::header::{IF_MATCH, USER_AGENT};
 use portcullis::switchboard::feature::{Feature, Source, State as Switch};
-use portcullis::switchboard::flip::Flip;
+use portcullis::switchboard::flip::{Flip, FlipError};
 use portcullis::switchboard::{Switchboard, UnixMillis};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -21,7 +21,7 @@ use super::keys::Caller;
 use super::problem::Problem;
 use crate::config::config::Role;
 use crate::control::moment::rfc3339;
-use crate::control::writer::{Flipped, Origin};
+use crate::control::writer::{Flipped, Origin, WriteError};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -69,7 +69,7 @@ pub(super) async fn show(
     Path(name): Path<String>,
 ) -> Result<Json<Value>, Problem> {
     let view = admin.subscriber.pin();
-    let id = view.id(&name).ok_or_else(|| unknown(&name))?;
+    let id = view.id(&name).ok_or_else(|| unknown(&view, &name))?;
     let mut answer = shown(view.feature(id), view.state(id));
     answer["feature"] = name.into();
     answer["revision"] = view.revision().into();
@@ -155,7 +155,12 @@ impl Asking {
         admin: &Admin,
         flip: Flip,
     ) -> Result<(Flipped, Value), Problem> {
-        let flipped = admin.writer.flip(flip, self.origin).await?;
+        let flipped = admin.writer.flip(flip, self.origin).await.map_err(|error| match error {
+            WriteError::Refused(FlipError::UnknownFeature { feature }) => {
+                unknown(&admin.subscriber.pin(), &feature)
+            }
+            other => other.into(),
+        })?;
         let mut answer = json!({
             "revision": flipped.revision,
             "saved": flipped.saved,
@@ -205,8 +210,9 @@ pub(super) fn states_shown(board: &Switchboard, flipped: &Flipped) -> BTreeMap<S
     flipped.states.iter().map(entry).collect()
 }
 
-pub(super) fn unknown(name: &str) -> Problem {
-    Problem::not_found("unknown_feature", format_args!("there is no feature {name}"))
+pub(super) fn unknown(board: &Switchboard, name: &str) -> Problem {
+    let known = board.features().map(|(_, feature, _)| &*feature.name);
+    Problem::unknown("unknown_feature", "feature", name, known)
 }
 
 fn feature_of<'b>(board: &'b Switchboard, name: &str) -> &'b Feature {

@@ -8,7 +8,12 @@ use http::{HeaderValue, StatusCode};
 use portcullis::switchboard::flip::FlipError;
 use serde_json::{Value, json};
 
+use crate::config::fault::nearest;
 use crate::control::writer::WriteError;
+
+/// The longest name that is compared with all there are: far beyond any that somebody types, and soon compared. A path may
+/// have some hundred thousand bytes.
+const MISSPELT_BYTES_MAX: usize = 128;
 
 /// An answer that is an error. The request's id is added on the way out, by `guard`.
 #[derive(Debug)]
@@ -31,6 +36,18 @@ impl Problem {
 
     pub(super) fn not_found(reason: &'static str, detail: impl Display) -> Self {
         Self::new(StatusCode::NOT_FOUND, reason, detail)
+    }
+
+    /// That there is no such thing, and which there is that was probably meant.
+    pub(super) fn unknown<'c>(
+        reason: &'static str,
+        kind: &str,
+        name: &str,
+        known: impl IntoIterator<Item = &'c str>,
+    ) -> Self {
+        let meant = if name.len() <= MISSPELT_BYTES_MAX { nearest(name, known) } else { None };
+        let hint = meant.map(|meant| format!("; did you mean {meant}?")).unwrap_or_default();
+        Self::not_found(reason, format_args!("there is no {kind} {name}{hint}"))
     }
 
     pub(super) fn forbidden(detail: impl Display) -> Self {

@@ -308,6 +308,22 @@ mod killswitches {
     }
 
     #[tokio::test]
+    async fn a_misspelt_feature_is_told_which_was_probably_meant() {
+        let desk = Desk::new();
+        let meant = "there is no feature order_craetion; did you mean order_creation?";
+        let misspelt = "/admin/killswitch/order_craetion";
+        assert_eq!(desk.kill("order_craetion").await.problem(404, "unknown_feature"), meant);
+        assert_eq!(desk.get(misspelt).await.problem(404, "unknown_feature"), meant);
+        let several = json!({ "features": ["order_craetion"], "reason": "r" });
+        let answer = desk.post("/admin/emergency-disable", several).await;
+        assert_eq!(answer.problem(404, "unknown_feature"), meant);
+
+        let long = format!("order_creation{}", "n".repeat(1_000));
+        let detail = desk.kill(&long).await.problem(404, "unknown_feature");
+        assert!(!detail.contains("did you mean"), "{detail}");
+    }
+
+    #[tokio::test]
     async fn a_feature_held_by_the_environment_names_the_variable() {
         let desk = Desk::new();
         let answer =
@@ -457,6 +473,11 @@ mod circuit_breakers {
         desk.post("/admin/circuit-breakers/nobody/reset", json!(null))
             .await
             .problem(404, "unknown_breaker");
+        let misspelt = desk.post("/admin/circuit-breakers/ControlApi/reset", json!(null)).await;
+        assert_eq!(
+            misspelt.problem(404, "unknown_breaker"),
+            "there is no circuit breaker ControlApi; did you mean ControlAPI?"
+        );
         desk.post("/admin/circuit-breakers/ControlAPI/dance", json!(null))
             .await
             .problem(404, "unknown_action");
