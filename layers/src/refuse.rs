@@ -87,6 +87,7 @@ mod tests {
         let rejected = Rejected::CircuitOpen {
             breaker: "payments".into(),
             retry_after: Duration::from_millis(1500),
+            forced: false,
         };
         let response: Result<Response<Bytes>, Infallible> = AsResponse.refuse(rejected.clone());
         let response = response.unwrap();

@@ -18,6 +18,8 @@ pub enum Rejected {
         breaker: Arc<str>,
         /// What is left of the wait.
         retry_after: Duration,
+        /// Whether an operator holds it open. Nobody knows for how long then, and the wait only says when to ask again.
+        forced: bool,
     },
     /// A killswitch turned the feature off.
     Killed {
@@ -104,7 +106,10 @@ impl Rejected {
 impl fmt::Display for Rejected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::CircuitOpen { breaker, retry_after } => {
+            Self::CircuitOpen { breaker, forced: true, .. } => {
+                write!(f, "the circuit {breaker} is held open by an operator")
+            }
+            Self::CircuitOpen { breaker, retry_after, .. } => {
                 write!(f, "the circuit {breaker} is open for another {retry_after:.1?}")
             }
             Self::Killed { feature, .. } => write!(f, "the feature {feature} is turned off"),
@@ -128,11 +133,24 @@ mod tests {
     #[test]
     fn retry_after_is_rounded_up_and_never_zero() {
         let open = |wait| {
-            Rejected::CircuitOpen { breaker: "b".into(), retry_after: wait }.retry_after_seconds()
+            let breaker = "b".into();
+            Rejected::CircuitOpen { breaker, retry_after: wait, forced: false }
+                .retry_after_seconds()
         };
         assert_eq!(open(Duration::from_millis(29_001)), Some(30));
         assert_eq!(open(Duration::from_secs(30)), Some(30));
         assert_eq!(open(Duration::ZERO), Some(1));
+    }
+
+    #[test]
+    fn a_circuit_that_is_held_open_counts_nothing_down() {
+        let open = |forced| {
+            let retry_after = Duration::from_secs(3);
+            Rejected::CircuitOpen { breaker: "b".into(), retry_after, forced }
+        };
+        assert_eq!(open(false).to_string(), "the circuit b is open for another 3.0s");
+        assert_eq!(open(true).to_string(), "the circuit b is held open by an operator");
+        assert_eq!(open(true).retry_after_seconds(), Some(3), "when to ask again");
     }
 
     #[test]

@@ -86,8 +86,19 @@ async fn a_refusal_says_what_and_when_and_that_it_is_ours() {
     assert_eq!(refusal.headers()["retry-after"], "30");
     assert_eq!(refusal.headers()["content-type"], "application/problem+json");
     let retry_after = Duration::from_secs(30);
-    let rejected = Rejected::CircuitOpen { breaker: "payments".into(), retry_after };
+    let rejected = Rejected::CircuitOpen { breaker: "payments".into(), retry_after, forced: false };
     assert_eq!(refusal.extensions().get(), Some(&rejected));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_circuit_that_an_operator_holds_open_promises_no_end() {
+    let breaker = breaker();
+    breaker.force_open();
+    let refused = breaker.admit().unwrap_err();
+    assert!(matches!(refused, Rejected::CircuitOpen { forced: true, .. }));
+    assert_eq!(refused.to_string(), "the circuit payments is held open by an operator");
+    let refused = open_breaker().admit().unwrap_err();
+    assert_eq!(refused.to_string(), "the circuit payments is open for another 30.0s");
 }
 
 #[tokio::test(start_paused = true)]

@@ -16,7 +16,7 @@ use std::{
 };
 
 use super::{
-    core::{Changed, Core, Order, Ticket, Verdict},
+    core::{Changed, Core, Order, Refusal, Ticket, Verdict},
     settings::Settings,
     state::State,
 };
@@ -170,7 +170,7 @@ impl Breaker {
         }
         match self.with_core(|core| core.admit(now)) {
             Verdict::Admit(ticket) => Ok(self.permit(ticket, now)),
-            Verdict::Refuse { retry_after } => Err(self.rejected(retry_after)),
+            Verdict::Refuse(refusal) => Err(self.rejected(refusal)),
         }
     }
 
@@ -290,8 +290,8 @@ impl Breaker {
         Permit { breaker: self.clone(), ticket: Some(ticket), at }
     }
 
-    fn rejected(&self, retry_after: Duration) -> Rejected {
-        Rejected::CircuitOpen { breaker: self.0.name.clone(), retry_after }
+    fn rejected(&self, Refusal { retry_after, forced }: Refusal) -> Rejected {
+        Rejected::CircuitOpen { breaker: self.0.name.clone(), retry_after, forced }
     }
 
     fn now(&self) -> Instant {

@@ -74,7 +74,15 @@ pub(super) struct Ticket {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
     Admit(Ticket),
-    Refuse { retry_after: Duration },
+    Refuse(Refusal),
+}
+
+/// What a call is told that doesn't get through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Refusal {
+    pub(super) retry_after: Duration,
+    /// Whether an operator's order stands in the way. It has no end that we know of, so the wait stands in for it.
+    pub(super) forced: bool,
 }
 
 /// An operator's order. It holds until the next one.
@@ -178,17 +186,19 @@ impl Core {
             self.totals.would_reject += 1;
             return Verdict::Admit(self.ticket(None));
         }
-        Verdict::Refuse { retry_after: self.turn_away(now) }
+        Verdict::Refuse(self.turn_away(now))
     }
 
     /// A call has to be refused, whatever the state is by now. Says when to come back.
-    pub(super) fn turn_away(&mut self, now: Instant) -> Duration {
+    pub(super) fn turn_away(&mut self, now: Instant) -> Refusal {
         self.totals.rejected += 1;
-        match self.mode {
-            // An operator's order has no end that we know of, so the wait stands in for it.
-            Mode::ForcedOpen => self.settings.open_wait,
-            _ => self.retry_after(now).unwrap_or_default(),
-        }
+        let forced = self.mode == Mode::ForcedOpen;
+        let retry_after = if forced {
+            self.settings.open_wait
+        } else {
+            self.retry_after(now).unwrap_or_default()
+        };
+        Refusal { retry_after, forced }
     }
 
     /// A call ended.

@@ -53,13 +53,13 @@ impl Rig {
         self.changes.extend(changed);
         match verdict {
             Verdict::Admit(ticket) => Some(ticket),
-            Verdict::Refuse { .. } => None,
+            Verdict::Refuse(_) => None,
         }
     }
 
     fn retry_after(&mut self) -> Duration {
         match self.core.admit(self.now).0 {
-            Verdict::Refuse { retry_after } => retry_after,
+            Verdict::Refuse(refusal) => refusal.retry_after,
             Verdict::Admit(_) => panic!("admitted"),
         }
     }
