@@ -48,7 +48,7 @@ pub struct Server {
     pub header_timeout: Duration,
     /// Between two requests of one connection.
     pub idle_timeout: Duration,
-    /// Between two pieces of a request's body.
+    /// Between two pieces of a request's body, and while a client takes nothing of its answer.
     pub body_idle_timeout: Duration,
     /// The default bound of a whole request; a route may set its own.
     pub request_timeout: Duration,
@@ -270,7 +270,7 @@ pub struct Upstream {
     /// Host and port; spoken to in plain HTTP/1.1.
     pub address: Authority,
     pub connect_timeout: Duration,
-    /// From the end of the request's head to the end of the response's head.
+    /// From the end of the request, its body included, to the end of the response's head.
     pub response_timeout: Duration,
     /// Between two pieces of a response's body.
     pub body_idle_timeout: Duration,

@@ -55,7 +55,7 @@ pub struct Server {
     /// Threads that serve requests. Default: one per core.
     #[schemars(range(min = 1, max = 1024))]
     pub workers: Option<NonZeroUsize>,
-    /// Connections of clients at once; more wait in the kernel. Each idle one costs about 12 kB.
+    /// Connections of clients at once; one more is closed at once. Each idle one costs about 12 kB.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub connections_max: usize,
     /// From accepting a connection to its first byte.
@@ -64,7 +64,7 @@ pub struct Server {
     pub header_timeout_seconds: Seconds,
     /// How long a connection may stay open between two requests.
     pub idle_timeout_seconds: Seconds,
-    /// Between two pieces of a request's body.
+    /// Between two pieces of a request's body, and while a client takes nothing of its answer.
     pub body_idle_timeout_seconds: Seconds,
     /// A whole request, retries included, unless its route says otherwise.
     pub request_timeout_seconds: Seconds,
@@ -400,7 +400,7 @@ pub struct Upstream {
     pub url: Option<String>,
     /// Until a connection stands.
     pub connect_timeout_seconds: Seconds,
-    /// From the request's head to the response's head.
+    /// From the end of the request, its body included, to the response's head.
     pub response_timeout_seconds: Seconds,
     /// Between two pieces of a response's body.
     pub body_idle_timeout_seconds: Seconds,
