@@ -370,3 +370,114 @@ impl Drop for Detached {
         self.0.abort();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
+
+    use super::*;
+
+    async fn connected() -> (Lane, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        (Lane::new(stream), listener.accept().await.unwrap().0)
+    }
+
+    /// Sends a GET, and reads what the upstream answers with these bytes.
+    async fn exchange(lane: &mut Lane, upstream: &mut TcpStream, answer: &str) -> Vec<u8> {
+        let mut request = Request::get("/x").header("host", "u").body(Upload::empty()).unwrap();
+        lane.begin(&mut request);
+        upstream.write_all(answer.as_bytes()).await.unwrap();
+        poll_fn(|cx| lane.poll_head(cx)).await.unwrap();
+        let mut body = Vec::new();
+        while let Some(piece) = poll_fn(|cx| lane.poll_body(cx)).await {
+            body.extend_from_slice(&piece.unwrap());
+        }
+        body
+    }
+
+    #[tokio::test]
+    async fn a_lane_carries_one_request_after_the_other() {
+        let (mut lane, mut upstream) = connected().await;
+        for _ in 0..3 {
+            let body = exchange(
+                &mut lane,
+                &mut upstream,
+                "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok",
+            )
+            .await;
+            assert_eq!(body, b"ok");
+            let mut sent = [0; 64];
+            let length = upstream.read(&mut sent).await.unwrap();
+            assert_eq!(&sent[..length], b"GET /x HTTP/1.1\r\nhost: u\r\n\r\n");
+            assert!(lane.rest() && lane.is_open());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_lane_with_something_behind_its_answer_is_not_used_again() {
+        let (mut lane, mut upstream) = connected().await;
+        exchange(
+            &mut lane,
+            &mut upstream,
+            "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nokHTTP/1.1 200 OK\r\n",
+        )
+        .await;
+        assert!(!lane.rest());
+    }
+
+    #[tokio::test]
+    async fn a_lane_at_rest_notices_that_it_was_closed_or_spoken_to() {
+        let answer = "HTTP/1.1 204 No Content\r\n\r\n";
+        let (mut lane, mut upstream) = connected().await;
+        exchange(&mut lane, &mut upstream, answer).await;
+        assert!(lane.rest() && lane.is_open());
+        drop(upstream);
+        poll_fn(|cx| {
+            if lane.is_open() {
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            } else {
+                Poll::Ready(())
+            }
+        })
+        .await;
+
+        let (mut lane, mut upstream) = connected().await;
+        exchange(&mut lane, &mut upstream, answer).await;
+        upstream.write_all(b"HTTP/1.1 408 Request Timeout\r\n\r\n").await.unwrap();
+        poll_fn(|cx| {
+            if lane.is_open() {
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            } else {
+                Poll::Ready(())
+            }
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn a_flood_of_informational_answers_is_the_upstreams_fault() {
+        let (mut lane, mut upstream) = connected().await;
+        lane.begin(&mut Request::get("/x").body(Upload::empty()).unwrap());
+        let flood = "HTTP/1.1 103 Early Hints\r\n\r\n".repeat(INFORMATIONAL_MAX + 1);
+        upstream.write_all(flood.as_bytes()).await.unwrap();
+        let broken = poll_fn(|cx| lane.poll_head(cx)).await.unwrap_err();
+        assert!(matches!(broken, Broken::Upstream(UpstreamFault::Protocol)));
+    }
+
+    #[tokio::test]
+    async fn a_connection_closed_before_the_answer_says_whether_anything_was_sent() {
+        let (mut lane, upstream) = connected().await;
+        lane.begin(&mut Request::get("/x").body(Upload::empty()).unwrap());
+        drop(upstream);
+        let broken = poll_fn(|cx| lane.poll_head(cx)).await.unwrap_err();
+        assert!(matches!(broken, Broken::Closed { sent: true }));
+    }
+}
