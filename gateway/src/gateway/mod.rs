@@ -4,7 +4,7 @@
 //! listeners (bound before anything is promised), the control plane, the workers, and last the acceptor. The order of
 //! stopping is the reverse, with a drain in the middle.
 
-mod shared;
+mod handles;
 mod signals;
 
 use std::{
@@ -18,7 +18,7 @@ use portcullis::view;
 use tokio::sync::watch;
 
 use self::{
-    shared::{Numbers, Shared},
+    handles::{Handles, Numbers},
     signals::Told,
 };
 use crate::{
@@ -99,11 +99,11 @@ impl Gateway {
         let (writer, inbox) = writer::channel();
         let meters = control::meters(config, &writer);
         let (publisher, switchboard) = view::channel(opened.switchboard.clone());
-        let shared = Arc::new(Shared::new(config.clone(), switchboard, meters.clone()));
-        let breakers = shared.named_breakers();
+        let handles = Arc::new(Handles::new(config.clone(), switchboard, meters.clone()));
+        let breakers = handles.named_breakers();
         let health = Health::new(
             config,
-            shared.switchboard.clone(),
+            handles.switchboard.clone(),
             breakers.clone(),
             writer.ledger().clone(),
         );
@@ -126,10 +126,10 @@ impl Gateway {
             calls.push(numbers.calls.clone());
             let (share, arrivals) = Share::new();
             shares.push(share);
-            let (shared, stop, record) =
-                (shared.clone(), stop.clone(), shared.record(&numbers, telemetry));
+            let (handles, stop, record) =
+                (handles.clone(), stop.clone(), handles.record(&numbers, telemetry));
             threads.push(spawn(&format!("worker-{index}"), move || {
-                block_on(async move { shared.serve(&numbers, record, own, stop, arrivals).await });
+                block_on(async move { handles.serve(&numbers, record, own, stop, arrivals).await });
             })?);
         }
         let totals = Totals {
@@ -142,15 +142,16 @@ impl Gateway {
             vec![Arc::new(totals), Arc::new(LinesFigures(telemetry.lines.clone()))];
         let parts = control::Parts {
             config: config.clone(),
-            subscriber: shared.switchboard.clone(),
+            subscriber: handles.switchboard.clone(),
             writer: writer.clone(),
             breakers,
             meters,
             health: health.clone(),
             exposition,
         };
-        let control =
-            spawn("control", move || block_on(run_control(parts, shared, admin, control_stopped)))?;
+        let control = spawn("control", move || {
+            block_on(run_control(parts, handles, admin, control_stopped));
+        })?;
         let accepting = spawn("acceptor", {
             let (stop, connections_max) = (stop.clone(), config.server.connections_max);
             move || {
@@ -247,11 +248,11 @@ impl Exposition for LinesFigures {
 
 async fn run_control(
     parts: control::Parts,
-    shared: Arc<Shared>,
+    handles: Arc<Handles>,
     admin: TcpListener,
     stopped: watch::Receiver<bool>,
 ) {
-    let refresh = shared.keep_keys();
+    let refresh = handles.keep_keys();
     let listener = tokio::net::TcpListener::from_std(admin).expect("bound and non-blocking");
     if let Err(error) = control::serve(parts, listener, stopped).await {
         tracing::error!(%error, "the control plane has ended");

@@ -57,7 +57,7 @@ impl Numbers {
 }
 
 /// What all workers share: handles, by name or by index.
-pub(super) struct Shared {
+pub(super) struct Handles {
     config: Arc<Config>,
     pub(super) switchboard: Subscriber,
     table: Arc<Table>,
@@ -70,7 +70,7 @@ pub(super) struct Shared {
     keys: Option<Arc<Keys>>,
 }
 
-impl Shared {
+impl Handles {
     pub(super) fn new(config: Arc<Config>, switchboard: Subscriber, meters: Vec<Meter>) -> Self {
         let mut breakers = HashMap::new();
         let of_upstreams =
