@@ -148,6 +148,23 @@ async fn a_client_cannot_speak_for_the_gateway_in_any_spelling() {
 }
 
 #[tokio::test]
+async fn a_trace_context_goes_through_untouched_unless_it_cannot_be_read() {
+    let upstream = Upstream::always(Script::answer(200, ""));
+    let gateway = Gateway::in_front_of(&upstream).start().await;
+    let good = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00";
+    for traceparent in [good, "00-not-a-trace-01"] {
+        let request = Client::new().get(gateway.url("/x"));
+        let request = request.header("traceparent", traceparent).header("tracestate", "a=b");
+        assert_eq!(request.await.status, 200);
+    }
+    let requests = upstream.requests_until(2).await;
+    assert_eq!(requests[0].header("traceparent"), Some(good));
+    assert_eq!(requests[0].header("tracestate"), Some("a=b"));
+    assert_eq!(requests[1].header("traceparent"), None);
+    assert_eq!(requests[1].header("tracestate"), None);
+}
+
+#[tokio::test]
 async fn every_request_carries_an_id_of_its_own() {
     let upstream = Upstream::always(Script::answer(200, ""));
     let gateway = Gateway::in_front_of(&upstream).start().await;
