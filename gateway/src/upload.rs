@@ -44,6 +44,8 @@ struct Inner {
     /// Whether the client sends only when it is told to. Reading would tell it to.
     expects_continue: bool,
     started: bool,
+    /// Whether its protocol marks the end (HTTP/2), so that an end without a mark is a client that gave up.
+    says_end: bool,
     /// Keeps the connection from counting as at rest, also while the upload is read for nothing.
     in_flight: InFlight,
 }
@@ -91,6 +93,7 @@ impl Upload {
         bytes_max: u64,
         idle: Duration,
         expects_continue: bool,
+        says_end: bool,
         pulse: &Arc<Pulse>,
     ) -> Result<Self, BodyFault> {
         if body.is_end_stream() {
@@ -106,6 +109,7 @@ impl Upload {
             progress,
             expects_continue,
             started: false,
+            says_end,
             in_flight: pulse.begin(),
         };
         let upload = Self(Some(Box::new(inner)));
@@ -150,6 +154,7 @@ impl Inner {
         };
         self.timer = None;
         Poll::Ready(match frame {
+            None if self.says_end && !self.body.is_end_stream() => Some(Err(BodyFault::Broken)),
             None => None,
             Some(Err(_)) => Some(Err(BodyFault::Broken)),
             Some(Ok(frame)) => Some(self.count(frame)),

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use http::{Request, header::EXPECT};
+use http::{Request, Version, header::EXPECT};
 use http_body::Body;
 use hyper::body::Incoming;
 use pin_project_lite::pin_project;
@@ -50,9 +50,10 @@ impl<S> Sanitise<S> {
         let (peer, id) = (exchange.peer.clone(), exchange.id.clone());
         let length = body.size_hint().exact();
         // First of all, because only an upload that is one is read to its end when the request is refused.
+        let says_end = parts.version == Version::HTTP_2;
         let waits = parts.headers.contains_key(EXPECT);
         let Rules { body_bytes_max, body_idle, path } = self.rules;
-        let upload = Upload::new(body, body_bytes_max, body_idle, waits, &peer.pulse);
+        let upload = Upload::new(body, body_bytes_max, body_idle, waits, says_end, &peer.pulse);
         let client = request::request(&mut parts, &peer, path, length)?;
         parts.headers.insert(request::X_REQUEST_ID, id);
         if client != peer.ip

@@ -133,9 +133,10 @@ impl Attempt {
     async fn run(&self, mut request: Request<Upload>) -> Result<Response<Answer>, Failure> {
         let mut stale = 0;
         loop {
-            let (mut lane, reused) = match self.upstream.pool.take() {
-                Some(lane) if stale < STALE_MAX => (lane, true),
-                _ => (self.connect().await?, false),
+            let pooled = if stale < STALE_MAX { self.upstream.pool.take() } else { None };
+            let (mut lane, reused) = match pooled {
+                Some(lane) => (lane, true),
+                None => (self.connect().await?, false),
             };
             lane.begin(&mut request);
             lane.set_deadline(self.deadline(self.started));

@@ -11,7 +11,7 @@
 use std::{
     io,
     pin::Pin,
-    task::{Context, Poll, Waker, ready},
+    task::{Context, Poll, ready},
 };
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -73,6 +73,8 @@ struct Sending {
     piece: Bytes,
     behind: &'static [u8],
     upload: Option<(Upload, Framing)>,
+    /// What the head promised of a body with a length, and was not sent yet.
+    promised: u64,
     /// Whether a byte of the request was written.
     begun: bool,
     /// Whether the connection took no more.
@@ -135,7 +137,9 @@ impl Lane {
             let upload = std::mem::replace(request.body_mut(), Upload::empty());
             (upload, Framing::of(request.headers()))
         });
-        self.sending = Sending { before, upload, ..Sending::default() };
+        let promised =
+            upload.as_ref().and_then(|(upload, _)| upload.size_hint().exact()).unwrap_or(0);
+        self.sending = Sending { before, upload, promised, ..Sending::default() };
         let method = request.method().clone();
         self.receiving =
             Receiving { method, body: Body::NONE, keeps: false, begun: false, informational: 0 };
@@ -271,13 +275,8 @@ impl Lane {
     /// for.
     pub fn is_open(&self) -> bool {
         let Socket::Whole(stream) = &self.socket else { return false };
-        match stream.poll_read_ready(&mut Context::from_waker(Waker::noop())) {
-            Poll::Pending => true,
-            Poll::Ready(Err(_)) => false,
-            Poll::Ready(Ok(())) => stream
-                .try_read(&mut [0])
-                .is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock),
-        }
+        // Not by asking for readiness first: that takes from the task's budget, and says nothing when it is spent.
+        stream.try_read(&mut [0]).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
     }
 
     /// Lets a task send the rest of the request. The lane can't be used again.
@@ -321,11 +320,19 @@ impl Sending {
                     if let Ok(piece) = frame.into_data()
                         && !piece.is_empty()
                     {
+                        if *framing == Framing::Length {
+                            let left = self.promised.checked_sub(piece.len() as u64);
+                            self.promised = left.ok_or(Broken::Upload(BodyFault::Broken))?;
+                        }
                         self.behind = request::piece(*framing, &piece, &mut self.before);
                         self.piece = piece;
                     }
                 }
                 Some(Err(fault)) => return Poll::Ready(Err(Broken::Upload(fault))),
+                // A body that ends short would have the upstream read the next request as its rest.
+                None if self.promised > 0 => {
+                    return Poll::Ready(Err(Broken::Upload(BodyFault::Broken)));
+                }
                 None => {
                     self.behind = request::end(*framing);
                     self.upload = None;
