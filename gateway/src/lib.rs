@@ -10,7 +10,7 @@
 //! | the order of the layers | [`stack`] |
 //! | its stages | [`router`], [`respond`], [`authentication`], [`upstream`], [`sanitise`], [`record`] |
 //! | what they pass on | [`reply`], [`upload`], [`exchange`], [`failure`] |
-//! | beside them | [`server`] (knows no route), [`control`] (the one writer), [`config`], [`telemetry`], [`limits`] |
+//! | beside them | [`server`] (knows no route), [`control`] (the one writer), [`config`], [`telemetry`], [`wire`] (HTTP/1.1 without I/O), [`limits`] |
 
 pub mod authentication;
 pub mod cli;
@@ -30,4 +30,5 @@ pub mod stack;
 pub mod telemetry;
 pub mod upload;
 pub mod upstream;
+pub mod wire;
 pub mod worker;

@@ -24,7 +24,6 @@ use super::{
     connect::connect,
     lane::{Broken, Lane},
     pool::Pool,
-    wire::response::Head,
 };
 use crate::{
     exchange::Exchange,
@@ -32,6 +31,7 @@ use crate::{
     record::{span, traffic::Calls},
     sanitise,
     upload::{Progress, Upload},
+    wire::response::read::Head,
 };
 
 /// One upstream as one worker sees it.

@@ -28,15 +28,15 @@ use tokio::{
 };
 use tokio_util::io::{poll_read_buf, poll_write_buf};
 
-use super::wire::{
-    body::{Body, Found},
-    request::{self, Framing},
-    response::{self, Head},
-};
 use crate::{
     failure::{BodyFault, UpstreamFault},
     limits::INFORMATIONAL_MAX,
     upload::Upload,
+    wire::{
+        body::{Body, Found},
+        request::write::{self, Framing},
+        response::read::{self, Head},
+    },
 };
 
 /// What is read at once: small answers fit, and large ones grow it.
@@ -132,7 +132,7 @@ impl Lane {
     pub fn begin(&mut self, request: &mut Request<Upload>) {
         let mut before = std::mem::take(&mut self.sending.before);
         before.clear();
-        request::head(&mut before, request.method(), request.uri(), request.headers());
+        write::head(&mut before, request.method(), request.uri(), request.headers());
         let upload = (!request.body().is_end_stream()).then(|| {
             let upload = std::mem::replace(request.body_mut(), Upload::empty());
             (upload, Framing::of(request.headers()))
@@ -182,7 +182,7 @@ impl Lane {
     fn take_head(&mut self) -> Result<Option<Head>, Broken> {
         let malformed = |_| Broken::Upstream(UpstreamFault::Protocol);
         while let Some(head) =
-            response::head(&mut self.read, &self.receiving.method).map_err(malformed)?
+            read::head(&mut self.read, &self.receiving.method).map_err(malformed)?
         {
             if !head.parts.status.is_informational() {
                 (self.receiving.body, self.receiving.keeps) = (head.body, head.keeps);
@@ -324,7 +324,7 @@ impl Sending {
                             let left = self.promised.checked_sub(piece.len() as u64);
                             self.promised = left.ok_or(Broken::Upload(BodyFault::Broken))?;
                         }
-                        self.behind = request::piece(*framing, &piece, &mut self.before);
+                        self.behind = write::piece(*framing, &piece, &mut self.before);
                         self.piece = piece;
                     }
                 }
@@ -334,7 +334,7 @@ impl Sending {
                     return Poll::Ready(Err(Broken::Upload(BodyFault::Broken)));
                 }
                 None => {
-                    self.behind = request::end(*framing);
+                    self.behind = write::end(*framing);
                     self.upload = None;
                 }
             }

@@ -12,8 +12,8 @@ use http::{
     response::Parts,
 };
 
-use super::body::{Body, Chunked, Malformed};
 use crate::limits::{UPSTREAM_HEAD_BYTES_MAX, UPSTREAM_HEADERS_MAX};
+use crate::wire::body::{Body, Chunked, Malformed};
 
 /// A head, how its body is framed, and whether another answer may follow on the connection.
 #[derive(Debug)]

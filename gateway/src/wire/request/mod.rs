@@ -1,0 +1,3 @@
+//! Requests: as an upstream gets them.
+
+pub mod write;

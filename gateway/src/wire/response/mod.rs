@@ -1,0 +1,3 @@
+//! Responses: as an upstream sends them.
+
+pub mod read;
