@@ -10,7 +10,7 @@
 //! | the order of the layers | [`stack`] |
 //! | its stages | [`router`], [`respond`], [`authentication`], [`upstream`], [`sanitise`], [`record`] |
 //! | what they pass on | [`reply`], [`upload`], [`exchange`], [`failure`] |
-//! | beside them | [`server`] (knows no route), [`control`] (the one writer), [`config`], [`telemetry`], [`wire`] (HTTP/1.1 without I/O), [`limits`] |
+//! | beside them | [`server`] (knows no route), [`control`] (the one writer), [`config`], [`telemetry`], [`wire`] (HTTP/1.1 without I/O), [`limits`], [`fields`] |
 
 pub mod authentication;
 pub mod cli;
@@ -18,6 +18,7 @@ pub mod config;
 pub mod control;
 pub mod exchange;
 pub mod failure;
+pub mod fields;
 pub mod gateway;
 pub mod limits;
 pub mod record;

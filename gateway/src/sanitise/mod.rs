@@ -11,23 +11,6 @@ pub mod response;
 
 use http::{HeaderName, HeaderValue};
 
-/// Fields that belong to one connection (RFC 9110, 7.6.1, and those that older software sends).
-fn hop_by_hop(name: &str) -> bool {
-    matches!(
-        name,
-        "connection"
-            | "keep-alive"
-            | "proxy-connection"
-            | "proxy-authenticate"
-            | "proxy-authorization"
-            | "te"
-            | "trailer"
-            | "transfer-encoding"
-            | "upgrade"
-            | "http2-settings"
-    )
-}
-
 /// The fields that a `Connection` names.
 fn tokens(connection: &HeaderValue) -> impl Iterator<Item = HeaderName> {
     let tokens = connection.to_str().unwrap_or_default().split(',');

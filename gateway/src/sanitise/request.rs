@@ -13,11 +13,14 @@ use http::{
 };
 
 use super::{
-    hop_by_hop,
     path::{PathFault, PathRules, normalise},
     tokens,
 };
-use crate::{failure::Failure, server::peer::Peer};
+use crate::{
+    failure::Failure,
+    fields::{end_to_end, hop_by_hop, is_alias, owned},
+    server::peer::Peer,
+};
 
 /// The id under which a request is named everywhere.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -204,52 +207,9 @@ fn fields(headers: &mut HeaderMap) {
     }
 }
 
-/// Fields that only the gateway may set.
-fn owned(name: &str) -> bool {
-    match name {
-        "feature-flags"
-        | "feature-flags-revision"
-        | "killswitches"
-        | "spool-queued"
-        | "x-auth-subject"
-        | "x-auth-mode"
-        | "x-request-id"
-        | "forwarded"
-        | "x-real-ip"
-        | "x-original-url"
-        | "x-rewrite-url" => true,
-        _ => name.starts_with("x-forwarded-"),
-    }
-}
-
 /// The owned fields that [`forwarded`] replaces or appends to.
 fn forwarding(name: &str) -> bool {
     matches!(name, "forwarded" | "x-forwarded-for" | "x-forwarded-host" | "x-forwarded-proto")
-}
-
-/// Fields that `Connection` can't take away.
-fn end_to_end(name: &str) -> bool {
-    matches!(
-        name,
-        "host"
-            | "authorization"
-            | "cookie"
-            | "expect"
-            | "traceparent"
-            | "tracestate"
-            | "transfer-encoding"
-    ) || name.starts_with("content-")
-        || owned(name)
-}
-
-/// A spelling with another sign for `-` of a field that matters: CGI and its heirs read it as that field.
-fn is_alias(name: &str) -> bool {
-    let odd = |sign: char| !sign.is_ascii_alphanumeric() && sign != '-';
-    if !name.contains(odd) {
-        return false;
-    }
-    let folded = name.replace(odd, "-");
-    owned(&folded) || end_to_end(&folded) || hop_by_hop(&folded)
 }
 
 /// Origin-form, with the path in its normal form.

@@ -5,7 +5,8 @@
 use http::{Response, header::CONNECTION, response::Parts};
 use portcullis::auto_disable::FEATURE_ERRORS;
 
-use super::{hop_by_hop, tokens};
+use super::tokens;
+use crate::fields::hop_by_hop;
 
 /// Removes what ends at this hop, in place.
 pub fn response(parts: &mut Parts) {

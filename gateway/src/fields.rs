@@ -1,0 +1,64 @@
+//! Header fields with a meaning of their own on the way through a gateway, by name.
+//!
+//! `sanitise` takes them from clients and upstreams, and `config` keeps operators from setting or removing them: one list, so
+//! that the two can't come to disagree. Names are lower case, as `http` keeps them.
+
+/// Fields that belong to one connection (RFC 9110, 7.6.1, and those that older software sends).
+pub fn hop_by_hop(name: &str) -> bool {
+    matches!(
+        name,
+        "connection"
+            | "keep-alive"
+            | "proxy-connection"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+            | "http2-settings"
+    )
+}
+
+/// Fields that only the gateway may set.
+pub fn owned(name: &str) -> bool {
+    match name {
+        "feature-flags"
+        | "feature-flags-revision"
+        | "killswitches"
+        | "spool-queued"
+        | "x-auth-subject"
+        | "x-auth-mode"
+        | "x-request-id"
+        | "forwarded"
+        | "x-real-ip"
+        | "x-original-url"
+        | "x-rewrite-url" => true,
+        _ => name.starts_with("x-forwarded-"),
+    }
+}
+
+/// Fields that `Connection` can't take away.
+pub fn end_to_end(name: &str) -> bool {
+    matches!(
+        name,
+        "host"
+            | "authorization"
+            | "cookie"
+            | "expect"
+            | "traceparent"
+            | "tracestate"
+            | "transfer-encoding"
+    ) || name.starts_with("content-")
+        || owned(name)
+}
+
+/// A spelling with another sign for `-` of a field that matters: CGI and its heirs read it as that field.
+pub fn is_alias(name: &str) -> bool {
+    let odd = |sign: char| !sign.is_ascii_alphanumeric() && sign != '-';
+    if !name.contains(odd) {
+        return false;
+    }
+    let folded = name.replace(odd, "-");
+    owned(&folded) || end_to_end(&folded) || hop_by_hop(&folded)
+}
