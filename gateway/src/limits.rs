@@ -20,6 +20,10 @@ pub const H2_PENDING_RESETS_MAX: usize = 20;
 /// An idle HTTP/2 peer is asked for a sign of life, and given up after twice this.
 pub const H2_KEEP_ALIVE: Duration = Duration::from_secs(20);
 
+/// How long an HTTP/2 connection that was told to end (GOAWAY) may still rest: a request that was on its way gets here
+/// meanwhile.
+pub const H2_FAREWELL: Duration = Duration::from_secs(2);
+
 /// What hyper may buffer of an HTTP/1 connection beyond the head that it is reading.
 pub const H1_BUFFER_BYTES: usize = 64 * 1024;
 

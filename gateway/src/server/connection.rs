@@ -9,16 +9,13 @@ use std::{
 };
 
 use http_body::Body;
-use hyper::{
-    body::Incoming,
-    server::conn::{http1, http2},
-    service::Service,
-};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper::{body::Incoming, server::conn::http1, service::Service};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 
 use super::{
     drain::Drain,
+    http2::Http2,
     preface::{self, Prefixed, Protocol},
     pulse::{Patience, Pulse, Watch},
 };
@@ -41,7 +38,7 @@ pub struct Bounds {
 #[derive(Debug, Clone)]
 pub struct Protocols {
     http1: http1::Builder,
-    http2: http2::Builder<TokioExecutor>,
+    http2: Http2,
     first_byte: Duration,
     patience: Patience,
 }
@@ -56,14 +53,7 @@ impl Protocols {
         http1.max_buf_size(limits::H1_BUFFER_BYTES.max(bounds.head_bytes_max));
         // A client that closes has gone: its upstream call is cancelled. Half-closing clients are the rare case.
         http1.half_close(false);
-        let mut http2 = http2::Builder::new(TokioExecutor::new());
-        http2.timer(TokioTimer::new()).keep_alive_interval(limits::H2_KEEP_ALIVE);
-        http2.keep_alive_timeout(limits::H2_KEEP_ALIVE);
-        http2.max_concurrent_streams(limits::H2_STREAMS_MAX);
-        http2.initial_stream_window_size(limits::H2_STREAM_WINDOW);
-        http2.initial_connection_window_size(limits::H2_CONNECTION_WINDOW);
-        http2.max_pending_accept_reset_streams(limits::H2_PENDING_RESETS_MAX);
-        http2.max_header_list_size(u32::try_from(bounds.head_bytes_max).unwrap_or(u32::MAX));
+        let http2 = Http2::new(bounds);
         Self { http1, http2, first_byte: bounds.first_byte, patience: bounds.patience }
     }
 
@@ -88,19 +78,15 @@ impl Protocols {
         });
         // Not one of these errors is ours or an upstream's: the client broke the protocol, was too slow, or went away.
         let Some((protocol, stream)) = preface.await else { return };
-        let io: TokioIo<Prefixed> = TokioIo::new(stream);
-        let watch = Watch::new(pulse, self.patience);
         match protocol {
             Protocol::Http1 => {
+                let watch = Watch::new(pulse, self.patience);
+                let io: TokioIo<Prefixed> = TokioIo::new(stream);
                 let connection = pin!(self.http1.serve_connection(io, service));
                 let tell = http1::Connection::graceful_shutdown;
                 Served { connection, watch, drain, told: false, tell }.await;
             }
-            Protocol::Http2 => {
-                let connection = pin!(self.http2.serve_connection(io, service));
-                let tell = http2::Connection::graceful_shutdown;
-                Served { connection, watch, drain, told: false, tell }.await;
-            }
+            Protocol::Http2 => self.http2.serve(stream, pulse, service, drain).await,
         }
     }
 }

@@ -6,6 +6,7 @@
 pub mod accept;
 pub mod connection;
 pub mod drain;
+pub mod http2;
 pub mod peer;
 pub mod preface;
 pub mod pulse;

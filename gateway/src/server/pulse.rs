@@ -128,6 +128,20 @@ impl Watch {
         Self { pulse, patience, timer: Box::pin(tokio::time::sleep_until(first)), seen }
     }
 
+    /// From now on a rest may only be this long.
+    pub fn hurry(&mut self, idle: Duration) {
+        self.patience.idle = self.patience.idle.min(idle);
+        if self.pulse.in_flight.load(Relaxed) == 0 {
+            self.pulse.enter(false);
+            self.timer.as_mut().reset(Instant::now() + idle);
+        }
+    }
+
+    /// Whether the client takes nothing of what is written to it.
+    pub fn is_stalled(&self) -> bool {
+        self.pulse.stalled.load(Relaxed) != 0
+    }
+
     /// Ready when the connection has been in its phase for too long.
     pub fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let now = (self.pulse.phase.load(Relaxed), self.pulse.stalled.load(Relaxed));
