@@ -36,6 +36,8 @@ pub enum Failure {
     Body(BodyFault),
     /// The upstream's doing.
     Upstream(UpstreamFault),
+    /// Ours: a bug.
+    Internal,
 }
 
 /// What was wrong with a request's body. Always the client's fault.
@@ -110,6 +112,7 @@ impl Failure {
             Self::Body(BodyFault::Stalled) => "request_timeout",
             Self::Upstream(fault) if fault.timed_out() => "timeout",
             Self::Upstream(_) => "upstream_unreachable",
+            Self::Internal => "internal",
         }
     }
 
@@ -127,6 +130,7 @@ impl Failure {
             Self::Body(BodyFault::Stalled) => StatusCode::REQUEST_TIMEOUT,
             Self::Upstream(fault) if fault.timed_out() => StatusCode::GATEWAY_TIMEOUT,
             Self::Upstream(_) => StatusCode::BAD_GATEWAY,
+            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 
@@ -176,6 +180,7 @@ impl fmt::Display for Failure {
             Self::Upstream(_) => {
                 f.write_str("the upstream can't be reached or gave no usable answer")
             }
+            Self::Internal => f.write_str("the gateway has failed at this request"),
         }
     }
 }

@@ -8,7 +8,7 @@
 //! | the command line | [`cli`] |
 //! | start and join | [`gateway`], [`worker`] |
 //! | the order of the layers | [`stack`] |
-//! | its stages | [`router`], [`respond`], [`authentication`], [`upstream`], [`sanitise`], [`record`] |
+//! | its stages | [`router`], [`respond`], [`authentication`], [`upstream`], [`panics`], [`sanitise`], [`record`] |
 //! | what they pass on | [`reply`], [`upload`], [`exchange`], [`failure`] |
 //! | beside them | [`server`] (knows no route), [`control`] (the one writer), [`config`], [`telemetry`], [`wire`] (HTTP/1.1 without I/O), [`limits`], [`fields`] |
 
@@ -21,6 +21,7 @@ pub mod failure;
 pub mod fields;
 pub mod gateway;
 pub mod limits;
+pub mod panics;
 pub mod record;
 pub mod reply;
 pub mod respond;

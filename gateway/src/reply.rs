@@ -65,6 +65,14 @@ impl<B> Reply<B> {
         Self::OfRoute { body }
     }
 
+    /// The same body, with `f` done to what comes through a route's stack.
+    pub fn map<C>(self, f: impl FnOnce(B) -> C) -> Reply<C> {
+        match self {
+            Self::OfRoute { body } => Reply::OfRoute { body: f(body) },
+            Self::Own { bytes } => Reply::Own { bytes },
+        }
+    }
+
     /// A body of our own.
     pub fn own(bytes: Bytes) -> Self {
         Self::Own { bytes: Some(bytes).filter(|bytes| !bytes.is_empty()) }

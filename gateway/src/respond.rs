@@ -203,6 +203,7 @@ fn default_error(failure: &Failure) -> &'static str {
         }
         Failure::Upstream(_) => "The service can't be reached",
         Failure::Unauthorized(_) => "Authentication required",
+        Failure::Internal => "Internal error",
         Failure::NoRoute => "Not found",
         Failure::MethodNotAllowed { .. } => "Method not allowed",
         Failure::BadRequest(_) | Failure::Body(_) | Failure::Refused(..) => {
@@ -220,6 +221,7 @@ fn proxy_status(failure: &Failure) -> String {
             "destination_unavailable"
         }
         Failure::Rejected(_) | Failure::Unauthorized(_) => "http_request_denied",
+        Failure::Internal => "proxy_internal_error",
         Failure::NoRoute => "destination_not_found",
         _ => "http_request_error",
     };

@@ -25,6 +25,7 @@ use crate::{
     authentication::layer::{AuthenticationLayer, Authenticator},
     exchange::Exchange,
     failure::{Blame, Failure},
+    panics::{Contain, Contained},
     record::layer::{Arrival, Record, Recorded, Settings},
     respond::{Respond, Texts},
     router::{Own, Router, Table},
@@ -53,7 +54,8 @@ pub struct Front {
 pub fn front<S, B>(
     front: Front,
     routes: Vec<S>,
-) -> impl Service<Arrival, Response = Response<Recorded<B>>, Error = Infallible, Future: Send> + Send
+) -> impl Service<Arrival, Response = Response<Recorded<Contained<B>>>, Error = Infallible, Future: Send>
++ Send
 where
     S: Service<Request<Upload>, Response = Response<B>, Error = Failure, Future: Send> + Send,
     B: Body<Data = bytes::Bytes, Error = Failure> + Send,
@@ -63,9 +65,11 @@ where
     let record = |inner| Record::new(inner, front.record);
     // From here outward a request always has an answer; the error type ends here.
     let respond = |inner| Respond::new(inner, front.texts);
+    // A bug in here costs the one request that met it.
+    let contain = |inner| Contain::new(inner);
     // From here inward a request can be read in only one way.
     let sanitise = |inner| Sanitise::new(inner, front.rules);
-    record(respond(sanitise(router)))
+    record(respond(contain(sanitise(router))))
 }
 
 /// What one route needs; shared parts (limits, breakers, meters) are handles, so every worker has the same.

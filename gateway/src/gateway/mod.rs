@@ -24,6 +24,7 @@ use self::{
 use crate::{
     config::config::Config,
     control::{self, health::Health, metrics::Exposition, opening, writer},
+    panics,
     record::traffic::Totals,
     router::Own,
     server::{
@@ -70,6 +71,7 @@ impl std::error::Error for StartError {}
 pub fn run(config: Config) -> Result<(), StartError> {
     let telemetry =
         Telemetry::start(&config.log, &config.telemetry).map_err(StartError::at_fault)?;
+    panics::watch();
     let lines = telemetry.lines.clone();
     let result = Gateway::start(&Arc::new(config), &telemetry).map(Gateway::wait);
     drop(telemetry);
@@ -138,8 +140,11 @@ impl Gateway {
             requests,
             calls,
         };
-        let exposition: Vec<Arc<dyn Exposition>> =
-            vec![Arc::new(totals), Arc::new(LinesFigures(telemetry.lines.clone()))];
+        let exposition: Vec<Arc<dyn Exposition>> = vec![
+            Arc::new(totals),
+            Arc::new(panics::Figures),
+            Arc::new(LinesFigures(telemetry.lines.clone())),
+        ];
         let parts = control::Parts {
             config: config.clone(),
             subscriber: handles.switchboard.clone(),

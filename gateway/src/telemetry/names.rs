@@ -12,6 +12,8 @@ pub const CLIENT_DURATION: &str = "http_client_request_duration_seconds";
 pub const REQUESTS_ACTIVE: &str = "http_server_active_requests";
 /// Counter of the gateway's own answers by route and reason.
 pub const REFUSALS: &str = "portcullis_refusals_total";
+/// Counter of panics by what they cost.
+pub const PANICS: &str = "portcullis_panics_total";
 /// Counter of log lines that nobody read in time.
 pub const LINES_DROPPED: &str = "portcullis_log_lines_dropped_total";
 
