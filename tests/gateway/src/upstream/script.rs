@@ -241,7 +241,8 @@ impl Gate {
         self.open.send_replace(true);
     }
 
-    pub(super) async fn passed(&self) {
+    /// Waits until it is open.
+    pub async fn passed(&self) {
         // The sender lives in `self`, so the wait can't end by its loss.
         let _ = self.open.subscribe().wait_for(|open| *open).await;
     }
