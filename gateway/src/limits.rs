@@ -24,8 +24,16 @@ pub const H2_KEEP_ALIVE: Duration = Duration::from_secs(20);
 /// meanwhile.
 pub const H2_FAREWELL: Duration = Duration::from_secs(2);
 
-/// What hyper may buffer of an HTTP/1 connection beyond the head that it is reading.
-pub const H1_BUFFER_BYTES: usize = 64 * 1024;
+/// Fields of an HTTP/1 head, whatever the configuration says: room for them lies on the stack while a head is parsed.
+pub const H1_HEADERS_MAX: usize = 1000;
+
+/// Fields that the gateway itself adds to a request, so that its map of fields is made large enough at once.
+pub const HEADERS_ADDED: usize = 8;
+
+/// How long, and for how many bytes, a connection that was told of its end waits for its client to close too.
+pub const FAREWELL: Duration = Duration::from_secs(2);
+/// See [`FAREWELL`].
+pub const FAREWELL_BYTES_MAX: usize = 256 * 1024;
 
 /// Bytes of a response head from an upstream. Larger than what clients may send: some frameworks set many cookies.
 pub const UPSTREAM_HEAD_BYTES_MAX: usize = 64 * 1024;
@@ -71,10 +79,6 @@ pub const H2_PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 const _: () =
     assert!(H2_CONNECTION_WINDOW >= H2_STREAM_WINDOW, "one stream may fill its own window");
-const _: () = assert!(
-    H1_BUFFER_BYTES >= PATH_BYTES_MAX,
-    "a path that is allowed fits into the buffer it is read into"
-);
 const _: () = assert!(
     JWKS_BYTES_MAX >= VERIFY_ANSWER_BYTES_MAX,
     "one bound on what the auth service may say"

@@ -21,13 +21,15 @@ use std::{
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
 
 use crate::{
     failure::BodyFault,
     limits::{LINGER, LINGER_BYTES_MAX},
-    server::pulse::{InFlight, Pulse},
+    server::{
+        inbound::Inbound,
+        pulse::{InFlight, Pulse},
+    },
 };
 
 /// A client's body under bounds.
@@ -36,7 +38,7 @@ pub struct Upload(Option<Box<Inner>>);
 
 #[derive(Debug)]
 struct Inner {
-    body: Incoming,
+    body: Inbound,
     bytes_left: u64,
     idle: Duration,
     timer: Option<Pin<Box<Sleep>>>,
@@ -89,7 +91,7 @@ impl Upload {
     /// # Errors
     /// A body that says beforehand that it is too large.
     pub fn new(
-        body: Incoming,
+        body: Inbound,
         bytes_max: u64,
         idle: Duration,
         expects_continue: bool,
@@ -211,14 +213,16 @@ impl Drop for Upload {
         let _ = inner.progress.0.over.set(Instant::now());
         let silent = inner.expects_continue && !inner.started;
         let done = inner.body.is_end_stream() || inner.progress.is_faulty();
-        if !done && !silent && tokio::runtime::Handle::try_current().is_ok() {
+        // The connection of an HTTP/1 body reads the rest by itself.
+        let by_itself = !matches!(inner.body, Inbound::Http2(_));
+        if !done && !silent && !by_itself && tokio::runtime::Handle::try_current().is_ok() {
             tokio::spawn(linger(inner.body, inner.in_flight));
         }
     }
 }
 
 /// Reads the rest of a body for nothing, within bounds.
-async fn linger(mut body: Incoming, _in_flight: InFlight) {
+async fn linger(mut body: Inbound, _in_flight: InFlight) {
     let deadline = Instant::now() + LINGER;
     let mut left = LINGER_BYTES_MAX;
     while let Ok(Some(Ok(frame))) = tokio::time::timeout_at(deadline, body.frame()).await {

@@ -10,8 +10,7 @@ use std::{
     time::Duration,
 };
 
-use http::{Request, Response};
-use hyper::body::Incoming;
+use http::Response;
 use tokio::{sync::mpsc::UnboundedReceiver, task::JoinSet};
 use tower_service::Service;
 
@@ -55,10 +54,15 @@ where
                     let Ok(stream) = tokio::net::TcpStream::from_std(stream) else { continue };
                     let peer = Arc::new(Peer::new(address, &*self.trusted));
                     let pulse = peer.pulse.clone();
-                    let service = Door { stack: stack.clone(), peer };
+                    let stack = stack.clone();
+                    let answer = move |request| {
+                        // Never contended (a worker is one thread) and held for the call alone, not for its future.
+                        let mut stack = stack.lock().unwrap_or_else(PoisonError::into_inner);
+                        stack.call(Arrival { peer: peer.clone(), request })
+                    };
                     let (protocols, drain) = (protocols.clone(), self.stop.drain());
                     connections.spawn(async move {
-                        protocols.serve(stream, pulse, service, drain).await;
+                        protocols.serve(stream, pulse, answer, drain).await;
                         drop(held);
                     });
                 }
@@ -70,26 +74,5 @@ where
         if tokio::time::timeout(self.drain_timeout, all).await.is_err() {
             connections.shutdown().await;
         }
-    }
-}
-
-/// A connection's way into its worker's stack.
-struct Door<S> {
-    stack: Arc<Mutex<S>>,
-    peer: Arc<Peer>,
-}
-
-impl<S> hyper::service::Service<Request<Incoming>> for Door<S>
-where
-    S: Service<Arrival>,
-{
-    type Response = S::Response;
-    type Error = S::Error;
-    type Future = S::Future;
-
-    fn call(&self, request: Request<Incoming>) -> S::Future {
-        // Never contended (a worker is one thread) and held for the call alone, not for its future.
-        let mut stack = self.stack.lock().unwrap_or_else(PoisonError::into_inner);
-        stack.call(Arrival { peer: self.peer.clone(), request })
     }
 }

@@ -37,6 +37,7 @@ use crate::{
         forward::{Deadlines, Forward, Upstream},
         pool::{self, Pool},
     },
+    wire::request::read::HeadBounds,
     worker::Worker,
 };
 
@@ -181,15 +182,17 @@ impl Handles {
         let trusted = server.trusted_proxies.clone();
         let worker = Worker {
             stack: stack::front(front, routes),
-            protocols: Protocols::new(&Bounds {
+            protocols: Protocols::new(Bounds {
                 first_byte: server.first_byte_timeout,
                 patience: Patience {
                     idle: server.idle_timeout,
                     head: server.header_timeout,
                     write: server.body_idle_timeout,
                 },
-                head_bytes_max: server.header_bytes_max,
-                headers_max: server.headers_max,
+                head: HeadBounds {
+                    bytes_max: server.header_bytes_max,
+                    headers_max: server.headers_max,
+                },
             }),
             trusted: Arc::new(move |ip| trusted.iter().any(|cidr| cidr.contains(ip))),
             stop,

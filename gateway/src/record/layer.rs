@@ -18,7 +18,6 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response};
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use opentelemetry::trace::SpanContext;
 use pin_project_lite::pin_project;
 use tower_service::Service;
@@ -33,8 +32,7 @@ use crate::{
     exchange::Exchange,
     failure::Failure,
     reply::{Answered, Reply},
-    server::peer::Peer,
-    server::pulse::InFlight,
+    server::{inbound::Inbound, peer::Peer, pulse::InFlight},
     telemetry::lines::Lines,
 };
 
@@ -44,7 +42,7 @@ pub struct Arrival {
     /// Who sent it.
     pub peer: Arc<Peer>,
     /// The request.
-    pub request: Request<Incoming>,
+    pub request: Request<Inbound>,
 }
 
 /// What is recorded, and where it goes.
@@ -103,7 +101,7 @@ impl Ids {
 impl Settings {
     /// The request's span, if it is sampled; nothing is built for the others. A trace context that can't be read goes no
     /// further.
-    fn sample(&self, request: &mut Request<Incoming>) -> Option<Span> {
+    fn sample(&self, request: &mut Request<Inbound>) -> Option<Span> {
         let parent = if request.headers().contains_key(span::TRACEPARENT) {
             span::parent(request.headers()).or_else(|| {
                 span::forget(request.headers_mut());
@@ -121,7 +119,7 @@ impl Settings {
 
 impl<S, B> Service<Arrival> for Record<S>
 where
-    S: Service<Request<Incoming>, Response = Answered<B>, Error = Infallible>,
+    S: Service<Request<Inbound>, Response = Answered<B>, Error = Infallible>,
     B: Body<Data = Bytes, Error = Failure>,
 {
     type Response = Response<Recorded<B>>;

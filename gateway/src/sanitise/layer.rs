@@ -1,4 +1,4 @@
-//! The stage at which hyper's request becomes the gateway's.
+//! The stage at which an arrived request becomes the gateway's.
 
 use std::{
     pin::Pin,
@@ -8,7 +8,6 @@ use std::{
 
 use http::{Request, Version, header::EXPECT};
 use http_body::Body;
-use hyper::body::Incoming;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
@@ -17,6 +16,7 @@ use crate::{
     exchange::Exchange,
     failure::Failure,
     reply::{Refusal, Routed},
+    server::inbound::Inbound,
     upload::Upload,
 };
 
@@ -44,8 +44,11 @@ impl<S> Sanitise<S> {
         Self { inner, rules }
     }
 
-    fn sanitised(&self, request: Request<Incoming>) -> Result<Request<Upload>, Failure> {
+    fn sanitised(&self, request: Request<Inbound>) -> Result<Request<Upload>, Failure> {
         let (mut parts, body) = request.into_parts();
+        if let Inbound::Unreadable(fault) = body {
+            return Err(Failure::Refused(fault.status, fault.what));
+        }
         let exchange = parts.extensions.get::<Exchange>().expect("record puts it there");
         let (peer, id) = (exchange.peer.clone(), exchange.id.clone());
         let length = body.size_hint().exact();
@@ -65,7 +68,7 @@ impl<S> Sanitise<S> {
     }
 }
 
-impl<S, B> Service<Request<Incoming>> for Sanitise<S>
+impl<S, B> Service<Request<Inbound>> for Sanitise<S>
 where
     S: Service<Request<Upload>, Response = Routed<B>, Error = Refusal>,
 {
@@ -77,7 +80,7 @@ where
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
+    fn call(&mut self, request: Request<Inbound>) -> Self::Future {
         match self.sanitised(request) {
             Ok(request) => SanitiseFuture::Running { future: self.inner.call(request) },
             Err(failure) => SanitiseFuture::Refused { failure: Some(failure) },

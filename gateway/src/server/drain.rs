@@ -58,6 +58,11 @@ impl Signal {
 }
 
 impl Drain {
+    /// Whether it is time to finish, for whoever will ask again anyway.
+    pub fn is_raised(&self) -> bool {
+        self.raised.load(Ordering::Acquire)
+    }
+
     /// Whether it is time to finish. Registers the task to be woken for it, the first time.
     pub fn poll_raised(&mut self, cx: &mut Context<'_>) -> bool {
         if !self.registered {

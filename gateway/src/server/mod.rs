@@ -6,7 +6,9 @@
 pub mod accept;
 pub mod connection;
 pub mod drain;
+pub mod http1;
 pub mod http2;
+pub mod inbound;
 pub mod peer;
 pub mod preface;
 pub mod pulse;

@@ -1,22 +1,12 @@
 //! Tells HTTP/2 from HTTP/1 by the first bytes, under a time-out.
 //!
 //! A client that sends nothing, or only a part of the HTTP/2 preface, is gone after the time-out. What was read to find out
-//! is handed on by [`Prefixed`].
+//! is handed on.
 
-use std::{
-    io,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{io, time::Duration};
 
-use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
-    net::TcpStream,
-};
+use tokio::io::{AsyncRead, AsyncReadExt};
 
-use super::pulse::Pulse;
 use crate::limits::H2_PREFACE;
 
 /// Which protocol a client speaks.
@@ -28,120 +18,70 @@ pub enum Protocol {
     Http2,
 }
 
+/// A connection whose protocol is known, and the bytes that told it.
+#[derive(Debug)]
+pub struct Preface<I> {
+    /// The rest of the connection.
+    pub io: I,
+    /// What its client speaks.
+    pub protocol: Protocol,
+    /// What was read.
+    pub seen: Seen,
+}
+
+/// The first bytes of a connection.
+#[derive(Debug, Clone, Copy)]
+pub struct Seen {
+    bytes: [u8; H2_PREFACE.len()],
+    length: usize,
+}
+
+impl Seen {
+    /// The bytes.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.length]
+    }
+}
+
 /// Reads until it is clear which protocol the client speaks.
 ///
 /// # Errors
 /// The client is gone, or silent for too long.
-pub async fn read(
-    mut stream: TcpStream,
-    timeout: Duration,
-    pulse: Arc<Pulse>,
-) -> io::Result<(Protocol, Prefixed)> {
-    let mut seen = [0; H2_PREFACE.len()];
-    let mut length = 0;
+pub async fn read<I: AsyncRead + Unpin>(mut io: I, timeout: Duration) -> io::Result<Preface<I>> {
+    let mut seen = Seen { bytes: [0; H2_PREFACE.len()], length: 0 };
     let protocol = tokio::time::timeout(timeout, async {
         loop {
-            let more = stream.read(&mut seen[length..]).await?;
+            let more = io.read(&mut seen.bytes[seen.length..]).await?;
             if more == 0 {
                 return Err(io::Error::from(io::ErrorKind::UnexpectedEof));
             }
-            length += more;
-            if seen[..length] != H2_PREFACE[..length] {
+            seen.length += more;
+            if seen.bytes() != &H2_PREFACE[..seen.length] {
                 return Ok(Protocol::Http1);
             }
-            if length == H2_PREFACE.len() {
+            if seen.length == H2_PREFACE.len() {
                 return Ok(Protocol::Http2);
             }
         }
     });
     let protocol = protocol.await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
-    pulse.start(protocol == Protocol::Http1);
-    Ok((protocol, Prefixed { stream, seen, unread: 0..length, protocol, pulse }))
-}
-
-/// A connection of which some bytes were read before.
-#[derive(Debug)]
-pub struct Prefixed {
-    stream: TcpStream,
-    seen: [u8; H2_PREFACE.len()],
-    unread: std::ops::Range<usize>,
-    protocol: Protocol,
-    pulse: Arc<Pulse>,
-}
-
-impl AsyncRead for Prefixed {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if self.unread.is_empty() {
-            let read = Pin::new(&mut self.stream).poll_read(cx, buf);
-            // In HTTP/2 any bytes may come at any time, and begin no head.
-            if read.is_ready() && self.protocol == Protocol::Http1 {
-                self.pulse.bytes();
-            }
-            return read;
-        }
-        let length = self.unread.len().min(buf.remaining());
-        let start = self.unread.start;
-        buf.put_slice(&self.seen[start..start + length]);
-        self.unread.start += length;
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Prefixed {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.pulse.wrote(written.is_ready());
-        written
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
-        self.pulse.wrote(written.is_ready());
-        written
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
+    Ok(Preface { io, protocol, seen })
 }
 
 #[cfg(test)]
 mod tests {
-    use tokio::{io::AsyncWriteExt, net::TcpListener};
+    use tokio::io::AsyncWriteExt;
 
     use super::*;
 
     async fn told(bytes: &[u8]) -> io::Result<(Protocol, Vec<u8>)> {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
-        let mut client = TcpStream::connect(listener.local_addr()?).await?;
-        let (server, _) = listener.accept().await?;
+        let (mut client, server) = tokio::io::duplex(1024);
         client.write_all(bytes).await?;
-        let (protocol, mut prefixed) =
-            read(server, Duration::from_millis(200), Pulse::new()).await?;
+        let mut preface = read(server, Duration::from_millis(200)).await?;
         drop(client);
-        let mut all = Vec::new();
-        prefixed.read_to_end(&mut all).await?;
-        Ok((protocol, all))
+        let mut all = preface.seen.bytes().to_vec();
+        preface.io.read_to_end(&mut all).await?;
+        Ok((preface.protocol, all))
     }
 
     #[tokio::test]
@@ -154,9 +94,13 @@ mod tests {
         assert_eq!(told(&h2).await.unwrap(), (Protocol::Http2, h2));
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_client_that_is_silent_or_stops_in_the_preface_is_given_up() {
-        assert_eq!(told(b"").await.unwrap_err().kind(), io::ErrorKind::TimedOut);
-        assert_eq!(told(b"PRI * HT").await.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        for bytes in [&b""[..], b"PRI * HT"] {
+            let (mut client, server) = tokio::io::duplex(1024);
+            client.write_all(bytes).await.unwrap();
+            let given_up = read(server, Duration::from_secs(10)).await.unwrap_err();
+            assert_eq!(given_up.kind(), io::ErrorKind::TimedOut);
+        }
     }
 }

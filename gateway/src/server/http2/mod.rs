@@ -4,18 +4,22 @@
 //! nothing; what they leave open has a file of its own beside this one.
 
 mod connection;
+mod opened;
 
-use std::{pin::pin, sync::Arc};
+use std::{convert::Infallible, pin::pin, sync::Arc};
 
+use http::{Request, Response};
 use http_body::Body;
-use hyper::{body::Incoming, server::conn::http2, service::Service};
+use hyper::{body::Incoming, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 
-use self::connection::Served;
+use self::{connection::Served, opened::Opened};
 use super::{
     connection::Bounds,
     drain::Drain,
-    preface::Prefixed,
+    inbound::Inbound,
+    preface::Preface,
     pulse::{Patience, Pulse, Watch},
 };
 use crate::limits;
@@ -37,21 +41,34 @@ impl Http2 {
         builder.initial_stream_window_size(limits::H2_STREAM_WINDOW);
         builder.initial_connection_window_size(limits::H2_CONNECTION_WINDOW);
         builder.max_pending_accept_reset_streams(limits::H2_PENDING_RESETS_MAX);
-        builder.max_header_list_size(u32::try_from(bounds.head_bytes_max).unwrap_or(u32::MAX));
+        builder.max_header_list_size(u32::try_from(bounds.head.bytes_max).unwrap_or(u32::MAX));
         Self { builder, patience: bounds.patience }
     }
 
     /// Serves one connection to its end. Its errors are not told: not one of them is ours or an upstream's.
-    pub async fn serve<S, B>(&self, stream: Prefixed, pulse: Arc<Pulse>, service: S, drain: Drain)
-    where
-        S: Service<http::Request<Incoming>, Response = http::Response<B>> + Send + 'static,
-        S::Future: Send + 'static,
-        S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    pub async fn serve<I, A, F, B>(
+        &self,
+        preface: Preface<I>,
+        pulse: Arc<Pulse>,
+        answer: A,
+        drain: Drain,
+    ) where
+        I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        A: Fn(Request<Inbound>) -> F + Send + 'static,
+        F: Future<Output = Result<Response<B>, Infallible>> + Send + 'static,
         B: Body<Data = bytes::Bytes> + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let watch = Watch::new(pulse, self.patience);
-        let connection = pin!(self.builder.serve_connection(TokioIo::new(stream), service));
+        pulse.start(false);
+        let watch = Watch::new(pulse.clone(), self.patience);
+        let io = TokioIo::new(Opened::new(preface, pulse));
+        let service = service_fn(move |request: Request<Incoming>| {
+            answer(request.map(|body| match body.is_end_stream() {
+                true => Inbound::Empty,
+                false => Inbound::Http2(body),
+            }))
+        });
+        let connection = pin!(self.builder.serve_connection(io, service));
         Served::new(connection, http2::Connection::graceful_shutdown, watch, drain).await;
     }
 }

@@ -1,3 +1,4 @@
-//! Responses: as an upstream sends them.
+//! Responses: as an upstream sends them, and as a client gets them.
 
 pub mod read;
+pub mod write;

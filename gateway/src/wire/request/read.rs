@@ -1,0 +1,376 @@
+//! Reads the head of a request, and how its body is framed.
+//!
+//! Here a head is refused that two readers could read in two ways: lines that end in a bare LF, two lengths, a length beside
+//! a transfer coding, a coding other than `chunked` once. What a head *means* (its host, its path, its fields) is judged by
+//! `sanitise`, for both protocols.
+
+use std::mem::MaybeUninit;
+
+use bytes::{Bytes, BytesMut};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, Version,
+    header::{CONNECTION, CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING},
+    request::Parts,
+};
+
+use crate::{
+    limits::{H1_HEADERS_MAX, HEADERS_ADDED, PATH_BYTES_MAX},
+    wire::body::{Body, Chunked},
+};
+
+/// How large a head may be.
+#[derive(Debug, Clone, Copy)]
+pub struct HeadBounds {
+    /// Bytes, all in all.
+    pub bytes_max: usize,
+    /// Fields; more than [`H1_HEADERS_MAX`] are never taken.
+    pub headers_max: usize,
+}
+
+/// A head, how its body is framed, and what its sender expects of the connection.
+#[derive(Debug)]
+pub struct Head {
+    /// Method, target and fields, as they came.
+    pub parts: Parts,
+    /// The body's framing.
+    pub body: Body,
+    /// Whether the client wants to send another request after this one.
+    pub keeps: bool,
+    /// Whether the client sends its body only when it is told to go ahead.
+    pub expects_continue: bool,
+}
+
+/// Why a head is none. It is always the client's fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fault {
+    /// What it is answered with.
+    pub status: StatusCode,
+    /// What was wrong.
+    pub what: &'static str,
+}
+
+impl Fault {
+    const fn bad(what: &'static str) -> Self {
+        Self { status: StatusCode::BAD_REQUEST, what }
+    }
+
+    /// The head began, and did not end in time.
+    pub const SLOW: Self = Self {
+        status: StatusCode::REQUEST_TIMEOUT,
+        what: "the head of the request did not end in time",
+    };
+}
+
+/// Takes a head out of `bytes`; nothing while it is incomplete.
+///
+/// # Errors
+/// It is no HTTP/1 request, too large, or ambiguous. Then nothing that follows it can be trusted either.
+pub fn head(bytes: &mut BytesMut, bounds: HeadBounds) -> Result<Option<Head>, Fault> {
+    // Room for the fields lies on the stack, and more of it than is usual is not asked for.
+    if bounds.headers_max <= USUAL_HEADERS_MAX {
+        head_of::<USUAL_HEADERS_MAX>(bytes, bounds)
+    } else {
+        head_of::<H1_HEADERS_MAX>(bytes, bounds)
+    }
+}
+
+const USUAL_HEADERS_MAX: usize = 128;
+
+fn head_of<const N: usize>(
+    bytes: &mut BytesMut,
+    bounds: HeadBounds,
+) -> Result<Option<Head>, Fault> {
+    // All that came is taken, so that fields can be cut out of it without being copied; what lies behind the head is put back.
+    let taken = bytes.split().freeze();
+    let mut fields = [const { MaybeUninit::uninit() }; N];
+    let fields = &mut fields[..bounds.headers_max.min(N)];
+    let mut parsed = httparse::Request::new(&mut []);
+    let length = match parsed.parse_with_uninit_headers(&taken, fields) {
+        Ok(httparse::Status::Complete(length)) if length <= bounds.bytes_max => length,
+        Ok(httparse::Status::Partial) if taken.len() <= bounds.bytes_max => {
+            put_back(bytes, taken);
+            return Ok(None);
+        }
+        Ok(_) => return Err(too_large(&taken)),
+        Err(error) => return Err(malformed(error, &taken)),
+    };
+    lines_end_in_crlf(&taken[..length])?;
+    let (mut parts, ()) = Request::new(()).into_parts();
+    parts.version = if parsed.version == Some(1) { Version::HTTP_11 } else { Version::HTTP_10 };
+    parts.method = Method::from_bytes(parsed.method.unwrap_or_default().as_bytes())
+        .map_err(|_| Fault::bad("the method can't be read"))?;
+    parts.uri = target(&taken, parsed.path.unwrap_or_default())?;
+    parts.headers = HeaderMap::with_capacity(parsed.headers.len() + HEADERS_ADDED);
+    for field in &*parsed.headers {
+        let name = HeaderName::from_bytes(field.name.as_bytes())
+            .map_err(|_| Fault::bad("a field name can't be read"))?;
+        parts.headers.append(name, value(&taken, field.value)?);
+    }
+    put_back(bytes, taken.slice(length..));
+    let body = framing(&parts.headers, parts.version)?;
+    let keeps = keeps(&parts.headers, parts.version);
+    let expects_continue =
+        parts.version == Version::HTTP_11 && !body.is_over() && parts.headers.contains_key(EXPECT);
+    Ok(Some(Head { parts, body, keeps, expects_continue }))
+}
+
+/// Nearly always there is nothing behind a head, or the head is incomplete and nobody else holds its bytes.
+fn put_back(bytes: &mut BytesMut, rest: Bytes) {
+    if rest.is_empty() {
+        return;
+    }
+    match rest.try_into_mut() {
+        Ok(rest) => *bytes = rest,
+        Err(rest) => bytes.extend_from_slice(&rest),
+    }
+}
+
+fn too_large(taken: &[u8]) -> Fault {
+    if taken.contains(&b'\n') {
+        let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+        Fault { status, what: "the head of the request is too large" }
+    } else {
+        Fault { status: StatusCode::URI_TOO_LONG, what: "the request line is too long" }
+    }
+}
+
+fn malformed(error: httparse::Error, taken: &[u8]) -> Fault {
+    match error {
+        httparse::Error::TooManyHeaders => Fault {
+            status: StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            what: "the request has too many fields",
+        },
+        httparse::Error::Version if names_another_version(taken) => Fault {
+            status: StatusCode::HTTP_VERSION_NOT_SUPPORTED,
+            what: "the version is neither HTTP/1.1 nor HTTP/1.0",
+        },
+        httparse::Error::HeaderName => Fault::bad("a field name can't be read"),
+        httparse::Error::HeaderValue => Fault::bad("a field value can't be read"),
+        _ => Fault::bad("the request line can't be read"),
+    }
+}
+
+/// Whether the request line ends as one does, but for the number.
+fn names_another_version(taken: &[u8]) -> bool {
+    let line = taken.split(|&byte| byte == b'\r' || byte == b'\n').find(|line| !line.is_empty());
+    let version = line.and_then(|line| line.rsplit(|&byte| byte == b' ').next());
+    let number = version.and_then(|version| version.strip_prefix(b"HTTP/"));
+    number.is_some_and(|number| matches!(number, [major, b'.', minor] if major.is_ascii_digit() && minor.is_ascii_digit()))
+}
+
+/// The parser takes a bare LF for the end of a line; others don't, and read on.
+fn lines_end_in_crlf(head: &[u8]) -> Result<(), Fault> {
+    let bare = |at: usize| at == 0 || head[at - 1] != b'\r';
+    if memchr::memchr_iter(b'\n', head).any(bare) {
+        return Err(Fault::bad("a line ends in LF alone"));
+    }
+    Ok(())
+}
+
+fn target(taken: &Bytes, target: &str) -> Result<Uri, Fault> {
+    if target.len() > PATH_BYTES_MAX && !target.contains('?') {
+        return Err(Fault { status: StatusCode::URI_TOO_LONG, what: "the path is too long" });
+    }
+    // `Uri` would cut it off without a word.
+    if memchr::memchr(b'#', target.as_bytes()).is_some() {
+        return Err(Fault::bad("the request target has a fragment"));
+    }
+    Uri::from_maybe_shared(taken.slice_ref(target.as_bytes()))
+        .map_err(|_| Fault::bad("the request target can't be read"))
+}
+
+fn value(taken: &Bytes, value: &[u8]) -> Result<HeaderValue, Fault> {
+    if value.is_empty() {
+        return Ok(HeaderValue::from_static(""));
+    }
+    HeaderValue::from_maybe_shared(taken.slice_ref(value))
+        .map_err(|_| Fault::bad("a field value can't be read"))
+}
+
+fn framing(headers: &HeaderMap, version: Version) -> Result<Body, Fault> {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    let length = length(headers)?;
+    let Some(coding) = codings.next() else {
+        return Ok(Body::Length(length.unwrap_or(0)));
+    };
+    if version != Version::HTTP_11 {
+        return Err(Fault::bad("HTTP/1.0 has no transfer codings"));
+    }
+    if length.is_some() {
+        return Err(Fault::bad("both a Content-Length and a Transfer-Encoding"));
+    }
+    if !coding.as_bytes().eq_ignore_ascii_case(b"chunked") || codings.next().is_some() {
+        let what = "a transfer coding other than chunked, once";
+        return Err(Fault { status: StatusCode::NOT_IMPLEMENTED, what });
+    }
+    Ok(Body::Chunked(Chunked::Size))
+}
+
+/// The one length. Not even the same number said twice is taken: there is no honest client that does it.
+fn length(headers: &HeaderMap) -> Result<Option<u64>, Fault> {
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+    let Some(length) = lengths.next() else { return Ok(None) };
+    if lengths.next().is_some() {
+        return Err(Fault::bad("more than one Content-Length"));
+    }
+    let digits = length.as_bytes();
+    let fits = (1..=18).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit);
+    let number = digits.iter().fold(0, |number: u64, digit| {
+        number.wrapping_mul(10) + u64::from(digit.wrapping_sub(b'0'))
+    });
+    fits.then_some(Some(number)).ok_or(Fault::bad("the Content-Length is no number"))
+}
+
+fn keeps(headers: &HeaderMap, version: Version) -> bool {
+    let mut says = headers
+        .get_all(CONNECTION)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|&byte| byte == b','));
+    let mut is = |word: &[u8]| says.any(|token| token.trim_ascii().eq_ignore_ascii_case(word));
+    if version == Version::HTTP_11 { !is(b"close") } else { is(b"keep-alive") }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const BOUNDS: HeadBounds = HeadBounds { bytes_max: 4096, headers_max: 20 };
+
+    fn read(wire: &str) -> Result<Option<Head>, Fault> {
+        head(&mut BytesMut::from(wire), BOUNDS)
+    }
+
+    fn status(wire: &str) -> u16 {
+        match read(wire) {
+            Err(fault) => fault.status.as_u16(),
+            Ok(head) => panic!("{wire:?} gave {head:?}"),
+        }
+    }
+
+    fn whole(wire: &str) -> Head {
+        read(wire).unwrap().expect("it is whole")
+    }
+
+    #[test]
+    fn a_head_is_taken_out_when_it_is_whole_and_the_rest_is_left() {
+        let wire = "POST /a?b=c HTTP/1.1\r\nHost: h\r\nX-A:  1 \r\nX-A: 2\r\nContent-Length: 4\r\n\r\nbody";
+        let whole = wire.len() - "body".len();
+        let mut bytes = BytesMut::new();
+        for byte in wire[..whole - 1].bytes() {
+            bytes.extend_from_slice(&[byte]);
+            assert!(head(&mut bytes, BOUNDS).unwrap().is_none());
+        }
+        bytes.extend_from_slice(&wire.as_bytes()[whole - 1..]);
+        let found = head(&mut bytes, BOUNDS).unwrap().unwrap();
+        assert_eq!(
+            (found.parts.method, found.parts.uri.to_string()),
+            (Method::POST, "/a?b=c".to_owned())
+        );
+        assert_eq!(found.parts.headers.get_all("x-a").iter().collect::<Vec<_>>(), ["1", "2"]);
+        assert_eq!((found.body, found.keeps), (Body::Length(4), true));
+        assert_eq!(bytes, "body");
+    }
+
+    #[test]
+    fn framing_is_said_once_and_in_one_way() {
+        let body = |fields: &str| {
+            read(&format!("PUT / HTTP/1.1\r\n{fields}\r\n")).map(|head| head.unwrap().body)
+        };
+        assert_eq!(body(""), Ok(Body::NONE));
+        assert_eq!(body("content-length: 007\r\n"), Ok(Body::Length(7)));
+        assert_eq!(body("transfer-encoding: Chunked\r\n"), Ok(Body::Chunked(Chunked::Size)));
+        for (fields, status) in [
+            ("content-length: 5\r\ncontent-length: 5\r\n", 400),
+            ("content-length: 5, 5\r\n", 400),
+            ("content-length: +5\r\n", 400),
+            ("content-length: \r\n", 400),
+            ("content-length: 0x5\r\n", 400),
+            ("content-length: 9999999999999999999\r\n", 400),
+            ("content-length: 5\r\ntransfer-encoding: chunked\r\n", 400),
+            ("transfer-encoding: gzip, chunked\r\n", 501),
+            ("transfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n", 501),
+            ("transfer-encoding: ,chunked\r\n", 501),
+            ("transfer-encoding: identity\r\n", 501),
+        ] {
+            assert_eq!(body(fields).unwrap_err().status, status, "{fields:?}");
+        }
+        assert_eq!(status("PUT / HTTP/1.0\r\ntransfer-encoding: chunked\r\n\r\n"), 400);
+    }
+
+    #[test]
+    fn what_other_readers_read_otherwise_is_refused() {
+        for wire in [
+            "GET / HTTP/1.1\nHost: h\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: h\n\r\n",
+            "GET / HTTP/1.1\r\nHost: h\r\n\n",
+            "\nGET / HTTP/1.1\r\n\r\n",
+            "GET / HTTP/1.1\r\nX: a\rb\r\n\r\n",
+            "GET / HTTP/1.1\r\nX: a\0b\r\n\r\n",
+            "GET / HTTP/1.1\r\nX: a\r\n b\r\n\r\n",
+            "GET / HTTP/1.1\r\n X: a\r\n\r\n",
+            "GET / HTTP/1.1\r\nX : a\r\n\r\n",
+            "GET / HTTP/1.1\r\n: a\r\n\r\n",
+            "GET / HTTP/1.1\r\nX\r\n\r\n",
+            "GET /#x HTTP/1.1\r\n\r\n",
+            "GET  / HTTP/1.1\r\n\r\n",
+            "GET /\r\n\r\n",
+            "GET / http/1.1\r\n\r\n",
+            "G@T / HTTP/1.1\r\n\r\n",
+            "\x16\x03\x01\x02",
+        ] {
+            assert_eq!(status(wire), 400, "{wire:?}");
+        }
+        assert_eq!(status("GET / HTTP/2.0\r\n\r\n"), 505);
+        assert_eq!(status("GET / HTTP/1.2\r\n\r\n"), 505);
+    }
+
+    #[test]
+    fn a_head_over_its_bounds_is_refused_whether_it_ends_or_not() {
+        let long = "a".repeat(BOUNDS.bytes_max);
+        assert_eq!(status(&format!("GET /{long}")), 414);
+        assert_eq!(status(&format!("GET / HTTP/1.1\r\nx: {long}")), 431);
+        assert_eq!(status(&format!("GET / HTTP/1.1\r\nx: {long}\r\n\r\n")), 431);
+        let fields: String = (0..=BOUNDS.headers_max).map(|n| format!("x-{n}: 1\r\n")).collect();
+        assert_eq!(status(&format!("GET / HTTP/1.1\r\n{fields}\r\n")), 431);
+    }
+
+    #[test]
+    fn the_connection_stays_as_its_version_and_the_client_say() {
+        let keeps =
+            |version: &str, fields: &str| whole(&format!("GET / {version}\r\n{fields}\r\n")).keeps;
+        assert!(keeps("HTTP/1.1", ""));
+        assert!(!keeps("HTTP/1.1", "connection: x, Close\r\n"));
+        assert!(!keeps("HTTP/1.0", ""));
+        assert!(keeps("HTTP/1.0", "connection: Keep-Alive\r\n"));
+    }
+
+    #[test]
+    fn only_a_body_that_is_still_to_come_waits_for_the_go_ahead() {
+        let expects = |fields: &str| {
+            whole(&format!("PUT / HTTP/1.1\r\nexpect: 100-continue\r\n{fields}\r\n"))
+                .expects_continue
+        };
+        assert!(expects("content-length: 1\r\n") && expects("transfer-encoding: chunked\r\n"));
+        assert!(!expects("") && !expects("content-length: 0\r\n"));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(wire in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = head(&mut BytesMut::from(&wire[..]), BOUNDS);
+            let mut line = BytesMut::from("GET / HTTP/1.1\r\n");
+            line.extend_from_slice(&wire);
+            let _ = head(&mut line, BOUNDS);
+        }
+
+        #[test]
+        fn an_incomplete_head_stays_as_it_is(at in 1..50_usize) {
+            let wire = b"GET /some/path HTTP/1.1\r\nHost: example.org\r\nX: y\r\n\r\n";
+            let mut bytes = BytesMut::from(&wire[..at]);
+            prop_assert!(head(&mut bytes, BOUNDS).unwrap().is_none());
+            prop_assert_eq!(&bytes[..], &wire[..at]);
+        }
+    }
+}
