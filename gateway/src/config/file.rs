@@ -93,7 +93,7 @@ impl Default for Server {
             listen: "127.0.0.1:8000".to_owned(),
             workers: None,
             connections_max: 10_000,
-            first_byte_timeout_seconds: Seconds(10.0),
+            first_byte_timeout_seconds: Seconds(8.0),
             header_timeout_seconds: Seconds(10.0),
             idle_timeout_seconds: Seconds(60.0),
             body_idle_timeout_seconds: Seconds(30.0),
