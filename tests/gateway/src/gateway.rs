@@ -11,6 +11,8 @@ use tempfile::TempDir;
 use crate::binary;
 use crate::client::Client;
 use crate::deadline::{PATIENCE, eventually};
+use crate::depot::Depot;
+use crate::memory::{self, Memory};
 use crate::ports::free_port;
 use crate::process::{Log, Process};
 use crate::service::Service;
@@ -53,9 +55,17 @@ impl Gateway {
 
     /// A gateway with one route, `app`, which sends everything to one upstream, `app`. [`Launch::keys`] adds to it.
     pub fn in_front_of(upstream: &Upstream) -> Launch {
+        Self::in_front_of_url(&upstream.url())
+    }
+
+    /// The same in front of a [`Depot`].
+    pub fn in_front_of_depot(depot: &Depot) -> Launch {
+        Self::in_front_of_url(&depot.url())
+    }
+
+    fn in_front_of_url(url: &str) -> Launch {
         Self::with_config(&format!(
-            "[upstreams.app]\nurl = \"{}\"\n\n[[routes]]\nname = \"app\"\npath = \"/{{*}}\"\nupstream = \"app\"\n",
-            upstream.url()
+            "[upstreams.app]\nurl = \"{url}\"\n\n[[routes]]\nname = \"app\"\npath = \"/{{*}}\"\nupstream = \"app\"\n",
         ))
     }
 
@@ -95,6 +105,21 @@ impl Gateway {
     /// Its process id.
     pub fn pid(&self) -> u32 {
         self.process.pid()
+    }
+
+    /// Its memory, now and at its peak.
+    pub fn memory(&self) -> Memory {
+        memory::of(self.pid())
+    }
+
+    /// Lets [`Memory::peak`] begin anew.
+    pub fn forget_peak(&self) {
+        memory::forget_peak(self.pid());
+    }
+
+    /// How many files and sockets it has open.
+    pub fn descriptors(&self) -> usize {
+        memory::descriptors(self.pid())
     }
 
     /// Where it keeps its state.

@@ -8,7 +8,9 @@
 //! | [`Service`], [`Fleet`] | the real example services; all of them behind a gateway on `config/demo.toml` |
 //! | [`Redis`] | a real `redis-server` that keeps nothing |
 //! | [`Upstream`] with a [`Script`] | an upstream that answers, stalls, trickles, resets or lies, and remembers each request |
+//! | [`Depot`] | an upstream that takes and gives any number of bytes and remembers none |
 //! | [`Client`], [`RawConnection`] | a polite HTTP client, and one that sends any bytes it is told to |
+//! | [`Crowd`] | hundreds of clients that take their time |
 //! | [`OtlpReceiver`] | collects the spans that the gateway exports |
 //! | [`eventually`], [`within`] | waiting, always with an end |
 //!
@@ -36,27 +38,35 @@
 
 mod binary;
 mod client;
+mod crowd;
 mod deadline;
+mod depot;
 mod fleet;
 mod gateway;
+mod memory;
 mod otlp;
 mod ports;
 mod process;
 mod raw;
 mod redis;
+mod scale;
 mod service;
 mod upstream;
 mod wire;
 
 pub use client::{Answer, Client, Failed, Request};
+pub use crowd::{Crowd, Slow};
 pub use deadline::{PATIENCE, Seen, eventually, within};
+pub use depot::Depot;
 pub use fleet::{Fleet, login, order, orders_behind, signed_in};
 pub use gateway::{Ended, Gateway, Launch, portcullis};
+pub use memory::Memory;
 pub use otlp::{OtlpReceiver, Span, Spans};
 pub use ports::{Reserved, free_port};
 pub use process::{Log, Process};
 pub use raw::RawConnection;
 pub use redis::Redis;
+pub use scale::{allow_descriptors, in_full};
 pub use service::{Launched, Service};
 pub use upstream::{Gate, Recorded, Script, Upstream};
 pub use wire::Head;

@@ -60,7 +60,7 @@ async fn a_large_body_arrives_whole_in_both_directions() {
 async fn a_slow_client_slows_the_upstream_down_instead_of_filling_the_memory() {
     let upstream = Upstream::always(Script::answer(200, vec![b'x'; 64 * 1024 * 1024]));
     let gateway = Gateway::in_front_of(&upstream).start().await;
-    let before = resident_kib(gateway.pid());
+    let before = gateway.memory().resident;
     let mut connection = RawConnection::open(gateway.address()).await;
     connection.write("GET /x HTTP/1.1\r\nHost: x\r\n\r\n").await;
     connection.read_head().await;
@@ -69,16 +69,7 @@ async fn a_slow_client_slows_the_upstream_down_instead_of_filling_the_memory() {
         connection.piece().await.expect("there is much more");
         tokio::task::yield_now().await;
     }
-    let growth = resident_kib(gateway.pid()).saturating_sub(before);
+    let growth = gateway.memory().resident.saturating_sub(before);
     assert!(growth < 16 * 1024, "the gateway grew by {growth} KiB");
     assert!(connection.rest().await.len() > 60 * 1024 * 1024);
-}
-
-fn resident_kib(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("the gateway runs");
-    let line = status
-        .lines()
-        .find(|line| line.starts_with("VmRSS:"))
-        .expect("every process has a resident size");
-    line.split_whitespace().nth(1).and_then(|number| number.parse().ok()).expect("a number of kB")
 }
