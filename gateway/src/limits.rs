@@ -14,15 +14,38 @@ pub const H2_STREAM_WINDOW: u32 = 64 * 1024;
 /// See [`H2_STREAM_WINDOW`].
 pub const H2_CONNECTION_WINDOW: u32 = H2_STREAMS_MAX * H2_STREAM_WINDOW;
 
-/// Streams that an HTTP/2 peer may reset before we have seen them off (rapid reset): hyper's default, stated.
+/// Bytes of a frame. The smallest bound that RFC 9113 allows, and every client's default.
+pub const H2_FRAME_BYTES_MAX: u32 = 16 * 1024;
+/// Bytes of an answer that hyper may keep per stream for a client whose window is open and whose socket is full. As much as
+/// an upstream's answer is read at once; hyper's 400 KiB would be 40 MB per connection.
+pub const H2_SEND_BUFFER_BYTES: usize = 64 * 1024;
+/// Bytes of a client's HPACK table: the protocol's default, which a head can refer to in full, so it stays small.
+pub const H2_HEADER_TABLE_BYTES: u32 = 4096;
+
+/// Bytes of an answer that a client has to take within the write time-out, so that the slowest that is served takes some
+/// 500 a second. One frame.
+pub const H2_PIECE_BYTES_MAX: usize = H2_FRAME_BYTES_MAX as usize;
+/// Bytes of an answer that is handed to hyper whole, without waiting until the client's window has room for its end. A
+/// client that never opens it can have that much kept for each of its streams.
+pub const H2_WHOLE_BYTES_MAX: usize = 4 * 1024;
+
+/// Streams that an HTTP/2 peer may reset before we have seen them off (rapid reset): h2's default, stated.
 pub const H2_PENDING_RESETS_MAX: usize = 20;
+/// Streams of one connection that a client has us reset by breaking the protocol (MadeYouReset), over its whole life:
+/// hyper's default, stated. The score of glitches ends most such connections sooner, and forgives those that work.
+pub const H2_LOCAL_RESETS_MAX: usize = 1024;
+
+/// The score of glitches (frames that move nothing forward, see `server::http2`) above which an HTTP/2 connection is ended:
+/// 500 pings in a burst, 100 settings, 500 streams that are reset as soon as they are opened (Envoy's number).
+pub const H2_GLITCHES_MAX: u32 = 1_000;
+/// What time takes from that score: 25 pings a second, for ever, are a nuisance and no attack.
+pub const H2_GLITCHES_FORGIVEN_PER_SECOND: u64 = 50;
+/// A stream that its client resets before this age was never meant to be answered; Envoy's number. A deadline that passes
+/// or a person who leaves comes later.
+pub const H2_STREAM_YOUNG: Duration = Duration::from_secs(1);
 
 /// An idle HTTP/2 peer is asked for a sign of life, and given up after twice this.
 pub const H2_KEEP_ALIVE: Duration = Duration::from_secs(20);
-
-/// How long an HTTP/2 connection that was told to end (GOAWAY) may still rest: a request that was on its way gets here
-/// meanwhile.
-pub const H2_FAREWELL: Duration = Duration::from_secs(2);
 
 /// Fields of an HTTP/1 head, whatever the configuration says: room for them lies on the stack while a head is parsed.
 pub const H1_HEADERS_MAX: usize = 1000;
@@ -30,7 +53,8 @@ pub const H1_HEADERS_MAX: usize = 1000;
 /// Fields that the gateway itself adds to a request, so that its map of fields is made large enough at once.
 pub const HEADERS_ADDED: usize = 8;
 
-/// How long, and for how many bytes, a connection that was told of its end waits for its client to close too.
+/// How long, and for how many bytes, a connection that was told of its end waits for its client to close too. A request of
+/// HTTP/2 that was on its way gets here meanwhile.
 pub const FAREWELL: Duration = Duration::from_secs(2);
 /// See [`FAREWELL`].
 pub const FAREWELL_BYTES_MAX: usize = 256 * 1024;
@@ -79,6 +103,10 @@ pub const H2_PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 const _: () =
     assert!(H2_CONNECTION_WINDOW >= H2_STREAM_WINDOW, "one stream may fill its own window");
+const _: () = assert!(
+    H2_SEND_BUFFER_BYTES >= H2_PIECE_BYTES_MAX && H2_PIECE_BYTES_MAX >= H2_WHOLE_BYTES_MAX,
+    "a piece fits into what may be kept, and what goes whole is one"
+);
 const _: () = assert!(
     JWKS_BYTES_MAX >= VERIFY_ANSWER_BYTES_MAX,
     "one bound on what the auth service may say"

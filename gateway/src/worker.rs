@@ -53,16 +53,15 @@ where
                     let Some(Accepted { stream, address, held }) = arrival else { break };
                     let Ok(stream) = tokio::net::TcpStream::from_std(stream) else { continue };
                     let peer = Arc::new(Peer::new(address, &*self.trusted));
-                    let pulse = peer.pulse.clone();
-                    let stack = stack.clone();
+                    let (stack, asking) = (stack.clone(), peer.clone());
                     let answer = move |request| {
                         // Never contended (a worker is one thread) and held for the call alone, not for its future.
                         let mut stack = stack.lock().unwrap_or_else(PoisonError::into_inner);
-                        stack.call(Arrival { peer: peer.clone(), request })
+                        stack.call(Arrival { peer: asking.clone(), request })
                     };
                     let (protocols, drain) = (protocols.clone(), self.stop.drain());
                     connections.spawn(async move {
-                        protocols.serve(stream, pulse, answer, drain).await;
+                        protocols.serve(stream, peer, answer, drain).await;
                         drop(held);
                     });
                 }

@@ -29,6 +29,7 @@ use crate::{
         accept::Accepted,
         connection::{Bounds, Protocols},
         drain::Signal,
+        http2::Floods,
         pulse::Patience,
     },
     stack::{self, Front, RouteParts},
@@ -69,6 +70,7 @@ pub(super) struct Handles {
     rate_limits: Vec<Option<Limiter<IpAddr>>>,
     concurrency: Vec<Option<Limit>>,
     keys: Option<Arc<Keys>>,
+    pub(super) floods: Arc<Floods>,
 }
 
 impl Handles {
@@ -109,6 +111,7 @@ impl Handles {
                 .map(|u| stack::limit(&u.name, u.concurrency_max))
                 .collect(),
             keys: config.authentication.as_ref().map(Keys::new),
+            floods: Arc::default(),
             config,
         }
     }
@@ -180,20 +183,21 @@ impl Handles {
             own,
         };
         let trusted = server.trusted_proxies.clone();
+        let bounds = Bounds {
+            first_byte: server.first_byte_timeout,
+            patience: Patience {
+                idle: server.idle_timeout,
+                head: server.header_timeout,
+                write: server.body_idle_timeout,
+            },
+            head: HeadBounds {
+                bytes_max: server.header_bytes_max,
+                headers_max: server.headers_max,
+            },
+        };
         let worker = Worker {
             stack: stack::front(front, routes),
-            protocols: Protocols::new(Bounds {
-                first_byte: server.first_byte_timeout,
-                patience: Patience {
-                    idle: server.idle_timeout,
-                    head: server.header_timeout,
-                    write: server.body_idle_timeout,
-                },
-                head: HeadBounds {
-                    bytes_max: server.header_bytes_max,
-                    headers_max: server.headers_max,
-                },
-            }),
+            protocols: Protocols::new(bounds, self.floods.clone()),
             trusted: Arc::new(move |ip| trusted.iter().any(|cidr| cidr.contains(ip))),
             stop,
             drain_timeout: server.drain_timeout,

@@ -30,6 +30,7 @@ use crate::{
     server::{
         accept::{self, Share},
         drain::Signal,
+        http2::Floods,
     },
     telemetry::{Telemetry, lines::Lines, names::CHANGE},
 };
@@ -143,6 +144,7 @@ impl Gateway {
         let exposition: Vec<Arc<dyn Exposition>> = vec![
             Arc::new(totals),
             Arc::new(panics::Figures),
+            Arc::new(FloodFigures(handles.floods.clone())),
             Arc::new(LinesFigures(telemetry.lines.clone())),
         ];
         let parts = control::Parts {
@@ -240,6 +242,15 @@ fn announce(config: &Config) {
 fn health_paths(health: &Health) -> Own {
     let health = health.clone();
     Arc::new(move |path| health.answer(path).unwrap_or_default())
+}
+
+/// The figures of floods.
+struct FloodFigures(Arc<Floods>);
+
+impl Exposition for FloodFigures {
+    fn write(&self, out: &mut String) {
+        self.0.write_metrics(out);
+    }
 }
 
 /// The figures of the log.

@@ -11,10 +11,11 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::{
     drain::Drain,
     http1,
-    http2::Http2,
+    http2::{Floods, Http2},
     inbound::Inbound,
+    peer::Peer,
     preface::{self, Protocol},
-    pulse::{Patience, Pulse},
+    pulse::Patience,
 };
 use crate::wire::request::read::HeadBounds;
 
@@ -37,9 +38,9 @@ pub struct Protocols {
 }
 
 impl Protocols {
-    /// Protocols under these bounds.
-    pub fn new(bounds: Bounds) -> Self {
-        Self { bounds, http2: Http2::new(&bounds) }
+    /// Protocols under these bounds. Floods of HTTP/2 are counted where all workers count them.
+    pub fn new(bounds: Bounds, floods: Arc<Floods>) -> Self {
+        Self { bounds, http2: Http2::new(&bounds, floods) }
     }
 
     /// Serves one connection to its end. Its errors are not told: not one of them is ours or an upstream's. The client broke
@@ -47,7 +48,7 @@ impl Protocols {
     pub async fn serve<I, A, F, B>(
         self: Arc<Self>,
         io: I,
-        pulse: Arc<Pulse>,
+        peer: Arc<Peer>,
         answer: A,
         mut drain: Drain,
     ) where
@@ -72,7 +73,7 @@ impl Protocols {
                     http1::Bounds { head: self.bounds.head, patience: self.bounds.patience };
                 http1::serve(preface.io, preface.seen.bytes(), bounds, drain, answer).await;
             }
-            Protocol::Http2 => self.http2.serve(preface, pulse, answer, drain).await,
+            Protocol::Http2 => self.http2.serve(preface, &peer, answer, drain).await,
         }
     }
 }

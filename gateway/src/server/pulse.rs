@@ -40,13 +40,20 @@ pub struct Pulse {
     phase: AtomicU64,
     /// One more than the milliseconds since birth at which a write first found no room; 0 while there is room.
     stalled: AtomicU64,
+    /// One more than the milliseconds since birth at which something of HTTP/2 began that must go on soon; 0 when nothing has.
+    unfinished: AtomicU64,
 }
 
 impl Pulse {
     /// A connection that nothing has come from.
     pub fn new() -> Arc<Self> {
-        let (in_flight, phase, stalled) = (AtomicU32::new(0), AtomicU64::new(0), AtomicU64::new(0));
-        Arc::new(Self { born: Instant::now(), in_flight, phase, stalled })
+        Arc::new(Self {
+            born: Instant::now(),
+            in_flight: AtomicU32::new(0),
+            phase: AtomicU64::new(0),
+            stalled: AtomicU64::new(0),
+            unfinished: AtomicU64::new(0),
+        })
     }
 
     /// The first bytes have come, and they begin a head, or (in HTTP/2) nothing yet.
@@ -60,12 +67,27 @@ impl Pulse {
         if room && stalled != 0 {
             self.stalled.store(0, Relaxed);
         } else if !room && stalled == 0 {
-            self.stalled.store(self.born.elapsed().as_millis() as u64 + 1, Relaxed);
+            self.stalled.store(self.age_millis() + 1, Relaxed);
         }
     }
 
+    /// A frame or a head of HTTP/2 has begun and is not whole yet, or nothing has. It has the time of a head, also while
+    /// requests are in flight, because it holds up all of them.
+    pub fn unfinished(&self, is: bool) {
+        match (is, self.unfinished.load(Relaxed)) {
+            (true, 0) => self.unfinished.store(self.age_millis() + 1, Relaxed),
+            (false, 1..) => self.unfinished.store(0, Relaxed),
+            _ => {}
+        }
+    }
+
+    /// Milliseconds since birth.
+    pub fn age_millis(&self) -> u64 {
+        self.born.elapsed().as_millis() as u64
+    }
+
     fn enter(&self, head: bool) {
-        let now = self.born.elapsed().as_millis() as u64;
+        let now = self.age_millis();
         self.phase.store(now << 1 | u64::from(head), Relaxed);
     }
 
@@ -82,19 +104,30 @@ impl Pulse {
         InFlight(self.clone())
     }
 
+    fn seen(&self) -> (u64, u64, u64) {
+        let [phase, stalled, unfinished] =
+            [&self.phase, &self.stalled, &self.unfinished].map(|millis| millis.load(Relaxed));
+        (phase, stalled, unfinished)
+    }
+
     /// When the present phase has lasted too long; nothing while requests are in flight, which have deadlines of their own
     /// as long as the client takes what is written.
     fn deadline(&self, patience: &Patience) -> Option<Instant> {
+        let since = |millis| self.born + Duration::from_millis(millis);
         let stalled = self.stalled.load(Relaxed);
         if stalled != 0 {
-            return Some(self.born + Duration::from_millis(stalled - 1) + patience.write);
+            return Some(since(stalled - 1) + patience.write);
+        }
+        let unfinished = self.unfinished.load(Relaxed);
+        if unfinished != 0 {
+            return Some(since(unfinished - 1) + patience.head);
         }
         if self.in_flight.load(Relaxed) > 0 {
             return None;
         }
         let phase = self.phase.load(Relaxed);
         let allowed = if phase & 1 == 1 { patience.head } else { patience.idle };
-        Some(self.born + Duration::from_millis(phase >> 1) + allowed)
+        Some(since(phase >> 1) + allowed)
     }
 }
 
@@ -116,14 +149,14 @@ pub struct Watch {
     pulse: Arc<Pulse>,
     patience: Patience,
     timer: Pin<Box<Sleep>>,
-    /// The phase and the stall for which the timer stands.
-    seen: (u64, u64),
+    /// The phase, the stall and what is unfinished, for which the timer stands.
+    seen: (u64, u64, u64),
 }
 
 impl Watch {
     /// Watches a connection.
     pub fn new(pulse: Arc<Pulse>, patience: Patience) -> Self {
-        let seen = (pulse.phase.load(Relaxed), pulse.stalled.load(Relaxed));
+        let seen = pulse.seen();
         let first = pulse.deadline(&patience).unwrap_or_else(|| Instant::now() + patience.head);
         Self { pulse, patience, timer: Box::pin(tokio::time::sleep_until(first)), seen }
     }
@@ -144,11 +177,13 @@ impl Watch {
 
     /// Ready when the connection has been in its phase for too long.
     pub fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let now = (self.pulse.phase.load(Relaxed), self.pulse.stalled.load(Relaxed));
+        let now = self.pulse.seen();
         if now != self.seen {
             self.seen = now;
-            // A head or a stall ends sooner than what was before it. Later deadlines wait until the timer fires.
-            if (now.0 & 1 == 1 || now.1 != 0)
+            // A head or a stall ends sooner than what was before it, and so does a rest after a farewell. Later deadlines
+            // wait until the timer fires.
+            let hurried = self.patience.idle < self.patience.head;
+            if (now.0 & 1 == 1 || now.1 != 0 || now.2 != 0 || hurried)
                 && let Some(deadline) = self.pulse.deadline(&self.patience)
             {
                 self.timer.as_mut().reset(deadline);
@@ -225,6 +260,42 @@ mod tests {
         pulse.wrote(true);
         pulse.wrote(false);
         assert!(about(lives_for(&mut watch).await, 30));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_unfinished_ends_a_connection_even_while_requests_are_in_flight() {
+        let pulse = Pulse::new();
+        let mut watch = Watch::new(pulse.clone(), PATIENCE);
+        let _request = pulse.begin();
+        pulse.unfinished(true);
+        tokio::select! {
+            _ = lives_for(&mut watch) => panic!("it may take its time"),
+            () = tokio::time::sleep(Duration::from_secs(9)) => {}
+        }
+        pulse.unfinished(false);
+        tokio::select! {
+            _ = lives_for(&mut watch) => panic!("nothing is unfinished"),
+            () = tokio::time::sleep(Duration::from_secs(300)) => {}
+        }
+        pulse.unfinished(true);
+        pulse.unfinished(true);
+        assert!(about(lives_for(&mut watch).await, 10));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_was_told_to_end_rests_only_for_a_moment() {
+        let pulse = Pulse::new();
+        let mut watch = Watch::new(pulse.clone(), PATIENCE);
+        assert!(about(lives_for(&mut watch).await, 60));
+        watch.hurry(Duration::from_secs(2));
+        assert!(about(lives_for(&mut watch).await, 2));
+        let request = pulse.begin();
+        tokio::select! {
+            _ = lives_for(&mut watch) => panic!("a request is in flight"),
+            () = tokio::time::sleep(Duration::from_secs(300)) => {}
+        }
+        drop(request);
+        assert!(about(lives_for(&mut watch).await, 2));
     }
 
     #[tokio::test(start_paused = true)]

@@ -14,6 +14,8 @@ pub const REQUESTS_ACTIVE: &str = "http_server_active_requests";
 pub const REFUSALS: &str = "portcullis_refusals_total";
 /// Counter of panics by what they cost.
 pub const PANICS: &str = "portcullis_panics_total";
+/// Counter of HTTP/2 connections ended because they only made work, by what they flooded us with.
+pub const HTTP2_FLOODS: &str = "portcullis_http2_floods_total";
 /// Counter of log lines that nobody read in time.
 pub const LINES_DROPPED: &str = "portcullis_log_lines_dropped_total";
 

@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::super::{drain::Drain, pulse::Watch};
-use crate::limits::H2_FAREWELL;
+use crate::limits::FAREWELL;
 
 /// A connection under its time-outs.
 pub(super) struct Served<'c, C> {
@@ -34,7 +34,7 @@ impl<'c, C> Served<'c, C> {
     fn tell(&mut self) {
         self.told = true;
         (self.tell)(self.connection.as_mut());
-        self.watch.hurry(H2_FAREWELL);
+        self.watch.hurry(FAREWELL);
     }
 }
 
