@@ -8,7 +8,8 @@
 //! [`Table`] is the immutable answer; [`Router`] is a worker's service over it, which owns one stack per route and calls it
 //! by `&mut`, so nothing is cloned per request. The mutex around a stack is never contended: a worker is one thread.
 //!
-//! The gateway's own paths (its health) stand among the routes; `config` keeps routes of any host off them.
+//! The gateway's own paths (its health) stand among the routes; `config` keeps routes of any host off them. Redirects stand
+//! there too: they are answered here, and have no stack.
 
 use std::{
     collections::HashMap,
@@ -18,14 +19,19 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, Uri, header::HOST, uri::PathAndQuery};
+use http::{
+    HeaderValue, Method, Request, Response, StatusCode, Uri,
+    header::{HOST, LOCATION},
+    uri::PathAndQuery,
+};
 use matchit::Params;
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use pin_project_lite::pin_project;
 use portcullis::view::Subscriber;
 use tower_service::Service;
 
 use crate::{
-    config::config::{HostPattern, Rewrite, RewritePart, Route},
+    config::config::{HostPattern, PathPattern, Redirect, Rewrite, RewritePart, Route},
     failure::Failure,
     reply::{Refusal, Reply, Routed},
     sanitise,
@@ -38,8 +44,17 @@ pub type RouteId = usize;
 /// What is at the end of a path.
 #[derive(Debug, Default, Clone)]
 struct Methods {
-    named: Vec<(Method, RouteId)>,
-    any: Option<RouteId>,
+    named: Vec<(Method, End)>,
+    any: Option<End>,
+}
+
+/// Whose a path is.
+#[derive(Debug, Clone, Copy)]
+enum End {
+    Route(RouteId),
+    /// An index into the redirects.
+    Redirect(usize),
+    Own(&'static str),
 }
 
 /// What a request is for.
@@ -47,6 +62,8 @@ struct Methods {
 pub enum Found {
     /// A route, and the target under which its upstream knows the path, where that differs.
     Route(RouteId, Option<Uri>),
+    /// It has moved there.
+    Moved(StatusCode, HeaderValue),
     /// One of the gateway's own paths.
     Own(&'static str),
 }
@@ -59,31 +76,50 @@ pub struct Table {
     suffixes: Vec<(String, matchit::Router<Methods>)>,
     any: matchit::Router<Methods>,
     rewrites: Vec<Option<Rewrite>>,
-    own: &'static [&'static str],
+    redirects: Vec<Redirect>,
 }
 
+/// What no URL has as it is; the rest of it was normalised already.
+const NOT_IN_A_URL: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'<')
+    .add(b'>')
+    .add(b'\\')
+    .add(b'^')
+    .add(b'`')
+    .add(b'{')
+    .add(b'|')
+    .add(b'}');
+
 impl Table {
-    /// The table of checked routes, and of the gateway's own paths.
-    pub fn new(routes: &[Route], own: &'static [&'static str]) -> Self {
+    /// The table of checked routes and redirects, and of the gateway's own paths.
+    pub fn new(routes: &[Route], redirects: &[Redirect], own: &[&'static str]) -> Self {
         let mut paths: HashMap<Option<&HostPattern>, HashMap<&str, Methods>> = HashMap::new();
-        for (id, route) in routes.iter().enumerate() {
-            let methods =
-                paths.entry(route.host.as_ref()).or_default().entry(&route.path.0).or_default();
-            methods.named.extend(route.methods.iter().map(|method| (method.clone(), id)));
-            if route.methods.is_empty() {
-                methods.any = Some(id);
+        let of_routes = routes
+            .iter()
+            .enumerate()
+            .map(|(id, route)| (route.host.as_ref(), &route.path, &route.methods, End::Route(id)));
+        let of_redirects = redirects.iter().enumerate().map(|(index, redirect)| {
+            (redirect.host.as_ref(), &redirect.path, &redirect.methods, End::Redirect(index))
+        });
+        for (host, PathPattern(path), methods, end) in of_routes.chain(of_redirects) {
+            let ends = paths.entry(host).or_default().entry(path).or_default();
+            ends.named.extend(methods.iter().map(|method| (method.clone(), end)));
+            if methods.is_empty() {
+                ends.any = Some(end);
             }
         }
         let anywhere = paths.entry(None).or_default();
-        for (index, path) in own.iter().enumerate() {
-            let id = routes.len() + index;
+        for path in own {
+            let end = End::Own(path);
             anywhere.entry(path).or_insert(Methods {
-                named: vec![(Method::GET, id), (Method::HEAD, id)],
+                named: vec![(Method::GET, end), (Method::HEAD, end)],
                 any: None,
             });
         }
         let rewrites = routes.iter().map(|route| route.rewrite.clone()).collect();
-        let mut table = Self { rewrites, own, ..Self::default() };
+        let mut table = Self { rewrites, redirects: redirects.to_vec(), ..Self::default() };
         for (host, paths) in paths {
             table.plant(host, tree(paths));
         }
@@ -107,12 +143,13 @@ impl Table {
         let mut allowed: Option<&Methods> = None;
         for tree in self.trees(host) {
             let Ok(found) = tree.at(uri.path()) else { continue };
-            match found.value.route(method) {
-                Some(id) if id >= self.rewrites.len() => {
-                    return Ok(Found::Own(self.own[id - self.rewrites.len()]));
-                }
-                Some(id) => {
+            match found.value.end(method) {
+                Some(End::Own(path)) => return Ok(Found::Own(path)),
+                Some(End::Route(id)) => {
                     return self.rewritten(id, uri, &found.params).map(|uri| Found::Route(id, uri));
+                }
+                Some(End::Redirect(index)) => {
+                    return moved(&self.redirects[index], uri, &found.params);
                 }
                 None => allowed = allowed.or(Some(found.value)),
             }
@@ -143,20 +180,7 @@ impl Table {
         params: &Params<'_, '_>,
     ) -> Result<Option<Uri>, Refusal> {
         let Some(rewrite) = &self.rewrites[id] else { return Ok(None) };
-        let mut target = String::with_capacity(uri.path().len());
-        for part in &rewrite.parts {
-            match part {
-                RewritePart::Literal(text) => target.push_str(text),
-                RewritePart::Parameter(name) => {
-                    target.push_str(params.get(name).unwrap_or_default());
-                }
-            }
-        }
-        if let Some(query) = uri.query() {
-            target.push('?');
-            target.push_str(query);
-        }
-        match PathAndQuery::try_from(target) {
+        match PathAndQuery::try_from(filled(rewrite, uri, params)) {
             Ok(target) => Ok(Some(Uri::from(target))),
             Err(_) => Err(Refusal {
                 failure: Failure::BadRequest("the rewritten path is no path"),
@@ -166,8 +190,47 @@ impl Table {
     }
 }
 
+/// A template with its parameters filled in, and the query behind it.
+fn filled(template: &Rewrite, uri: &Uri, params: &Params<'_, '_>) -> String {
+    let mut target = String::with_capacity(uri.path().len());
+    let mut nothing = false;
+    for part in &template.parts {
+        match part {
+            // The rest of a path may be empty, and leaves no second slash then.
+            RewritePart::Literal(text) if nothing && target.ends_with('/') => {
+                target.push_str(text.strip_prefix('/').unwrap_or(text));
+            }
+            RewritePart::Literal(text) => target.push_str(text),
+            RewritePart::Parameter(name) => {
+                let value = params.get(name).unwrap_or_default();
+                nothing = value.is_empty();
+                target.push_str(value);
+            }
+        }
+    }
+    if let Some(query) = uri.query() {
+        target.push('?');
+        target.push_str(query);
+    }
+    target
+}
+
+/// Where something has moved to. A path that reads as another host leads nowhere.
+fn moved(redirect: &Redirect, uri: &Uri, params: &Params<'_, '_>) -> Result<Found, Refusal> {
+    let target = filled(&redirect.to, uri, params);
+    if redirect.origin.is_none() && target.starts_with("//") {
+        return Err(Failure::BadRequest("the path would lead to another host").into());
+    }
+    let origin = redirect.origin.as_deref().unwrap_or_default();
+    let location = format!("{origin}{}", utf8_percent_encode(&target, NOT_IN_A_URL));
+    match HeaderValue::try_from(location) {
+        Ok(location) => Ok(Found::Moved(redirect.status, location)),
+        Err(_) => Err(Failure::BadRequest("the path can't stand in a header").into()),
+    }
+}
+
 impl Methods {
-    fn route(&self, method: &Method) -> Option<RouteId> {
+    fn end(&self, method: &Method) -> Option<End> {
         let named =
             |method: &Method| self.named.iter().find(|(name, _)| name == method).map(|(_, id)| *id);
         // Who has GET has HEAD: the one is the other without its body (RFC 9110, 9.3.2).
@@ -242,6 +305,12 @@ where
             request.headers().get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
         match self.table.find(request.method(), host, request.uri()) {
             Err(refusal) => RouteFuture::Done { result: Some(Err(refusal)) },
+            Ok(Found::Moved(status, location)) => {
+                let mut response = Response::new(Reply::own(Bytes::new()));
+                *response.status_mut() = status;
+                response.headers_mut().insert(LOCATION, location);
+                RouteFuture::Done { result: Some(Ok(Routed { response, route: None })) }
+            }
             Ok(Found::Own(path)) => {
                 let response = (self.own)(path).map(Reply::own);
                 RouteFuture::Done { result: Some(Ok(Routed { response, route: None })) }
@@ -302,7 +371,11 @@ mod tests {
     use crate::config::{config::Config, parse};
 
     fn table(routes: &str) -> (Table, Config) {
-        let mut text = "[upstreams.u]\nurl = \"http://127.0.0.1:1\"\n".to_owned();
+        table_with(routes, "")
+    }
+
+    fn table_with(routes: &str, more: &str) -> (Table, Config) {
+        let mut text = format!("{more}\n[upstreams.u]\nurl = \"http://127.0.0.1:1\"\n");
         for (index, route) in
             routes.lines().map(str::trim).filter(|line| !line.is_empty()).enumerate()
         {
@@ -313,7 +386,7 @@ mod tests {
         }
         let config = parse("test.toml", &text, &|_| None)
             .unwrap_or_else(|faults| panic!("{faults:?}\n{text}"));
-        (Table::new(&config.routes, &["/health"]), config)
+        (Table::new(&config.routes, &config.redirects, &["/health"]), config)
     }
 
     fn found(table: &Table, method: &str, host: &str, path: &str) -> Result<Found, &'static str> {
@@ -392,6 +465,53 @@ mod tests {
         assert_eq!(
             found(&table, "GET", "h", "/test/sensor/heat?x=1"),
             Ok(Found::Route(0, Some(target)))
+        );
+    }
+
+    #[test]
+    fn an_empty_rest_leaves_no_second_slash() {
+        let (table, _) = table(r#"path = "/files/{*}"; rewrite = "/all/{*}/list""#);
+        let target = Uri::from_static("/all/list");
+        assert_eq!(found(&table, "GET", "h", "/files/"), Ok(Found::Route(0, Some(target))));
+    }
+
+    fn moved_to(table: &Table, path: &str) -> Option<String> {
+        match found(table, "GET", "h", path) {
+            Ok(Found::Moved(StatusCode::PERMANENT_REDIRECT, location)) => {
+                Some(location.to_str().unwrap().to_owned())
+            }
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn what_has_moved_is_found_elsewhere_with_its_parameters_and_its_query() {
+        let more = r#"
+            [server]
+            double_slash = "keep"
+            [[redirects]]
+            path = "/old/{id}"
+            to = "/new/{id}/"
+            status = 308
+            [[redirects]]
+            path = "/here/{*rest}"
+            to = "/{rest}"
+            status = 308
+            [[redirects]]
+            path = "/away/{*rest}"
+            to = "https://shop.example/{rest}"
+            status = 308
+        "#;
+        let (table, _) = table_with("", more);
+        let to = |path| moved_to(&table, path);
+
+        assert_eq!(to("/old/a%20b?x=%2F&y=|").as_deref(), Some("/new/a%20b/?x=%2F&y=%7C"));
+        assert_eq!(to("/here/a/b").as_deref(), Some("/a/b"));
+        assert_eq!(to("/here/").as_deref(), Some("/"));
+        assert_eq!(to("/here//evil.example"), None, "a path of two slashes reads as a host");
+        assert_eq!(
+            to("/away//evil.example").as_deref(),
+            Some("https://shop.example//evil.example")
         );
     }
 

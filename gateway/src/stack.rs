@@ -23,6 +23,7 @@ use tower_service::Service;
 
 use crate::{
     authentication::layer::{AuthenticationLayer, Authenticator},
+    edits::EditsLayer,
     exchange::Exchange,
     failure::{Blame, Failure},
     panics::{Contain, Contained},
@@ -88,6 +89,8 @@ pub struct RouteParts {
     pub authenticator: Option<Authenticator>,
     /// Flags about which the upstream is told.
     pub flags: Vec<Arc<str>>,
+    /// What the operator does to headers.
+    pub edits: EditsLayer,
     /// The breaker.
     pub breaker: Option<Breaker>,
     /// Meters that may turn the route's features off.
@@ -128,6 +131,8 @@ pub fn route(
         .layer(AuthenticationLayer::optional(parts.authenticator))
         // Flag headers: need the identity.
         .layer(FlagHeadersLayer::new(parts.switchboard).flags(parts.flags))
+        // Edits: below whoever reads what they take away, around whoever judges what they touch.
+        .layer(parts.edits)
         // Breaker: fails fast when the upstream is known to be bad.
         .layer(
             CircuitBreakerLayer::optional(parts.breaker).classify(Blame::UPSTREAM).refuse(AsError),

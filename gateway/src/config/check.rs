@@ -9,10 +9,12 @@ mod authentication;
 mod breakers;
 mod catalogue;
 mod claims;
+mod edits;
 mod listeners;
 mod name;
 mod outputs;
 mod pattern;
+mod redirects;
 mod routes;
 
 use std::collections::BTreeMap;
@@ -24,6 +26,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue, Deserializer};
 
 use self::breakers::Owners;
+use self::claims::Claims;
 use super::compare::compare;
 use super::config::{Config, Place};
 use super::fault::{Fault, Faults, Wrong, nearest};
@@ -92,7 +95,9 @@ impl<'c> Check<'c, '_> {
         let breakers = self.breakers();
         let mut owners = Owners::default();
         let upstreams = self.upstreams(&breakers, &mut owners);
-        let routes = self.routes(&upstreams, &breakers, &mut owners);
+        let mut claims = Claims::default();
+        let routes = self.routes(&upstreams, &breakers, &mut owners, &mut claims);
+        let redirects = self.redirects(&mut claims);
         Some(Config {
             server: server?,
             admin: admin?,
@@ -105,6 +110,7 @@ impl<'c> Check<'c, '_> {
             upstreams: upstreams.into_iter().collect::<Option<_>>()?,
             breakers,
             routes: routes?,
+            redirects: redirects?,
         })
     }
 

@@ -9,7 +9,7 @@ use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
 use super::fault::{Faults, Wrong, listed, nearest};
-use super::schema::{fits, found, properties, property, resolve, schema, wanted, words};
+use super::schema::{fits, found, is_table, properties, property, resolve, schema, wanted, words};
 
 /// Compares the tree with the schema; what is left of it afterwards fits the types of `file`.
 pub(super) fn compare(root: &mut Spanned<DeTable<'_>>, faults: &mut Faults<'_>) {
@@ -36,10 +36,11 @@ impl<'c> Comparison<'c, '_> {
             if self.value(value, inner, &key, &name.below(&key)) {
                 continue;
             }
-            match schema.get("properties") {
-                Some(_) => drop(table.remove(key.as_str())),
+            let named = schema.get("properties").is_none() && is_table(self.resolve(inner));
+            match named {
                 // A faulty feature is still a feature: what refers to it is not a second fault.
-                None => *value.get_mut() = DeValue::Table(DeTable::new()),
+                true => *value.get_mut() = DeValue::Table(DeTable::new()),
+                false => drop(table.remove(key.as_str())),
             }
         }
     }

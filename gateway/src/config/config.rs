@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::uri::Authority;
-use http::{Method, StatusCode};
+use http::{HeaderName, HeaderValue, Method, StatusCode};
 
 /// A whole configuration, free of faults.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,6 +33,8 @@ pub struct Config {
     pub breakers: Vec<Breaker>,
     /// In the order of the file.
     pub routes: Vec<Route>,
+    /// In the order of the file.
+    pub redirects: Vec<Redirect>,
 }
 
 /// The listener that clients reach, and its bounds.
@@ -286,8 +288,10 @@ pub struct Upstream {
     pub unreachable_status: StatusCode,
     pub health_path: Option<String>,
     pub health_interval: Duration,
-    /// A word for people and dashboards, such as `http` or `database`.
+    /// A word for people and dashboards, such as `payment` or `email`.
     pub kind: Option<String>,
+    /// For all of its routes, which carry them merged with their own.
+    pub edits: Edits,
     pub place: Place,
 }
 
@@ -339,6 +343,45 @@ pub struct Route {
     /// The route's own, else its upstream's, else none.
     pub breaker: Option<BreakerOf>,
     pub metrics: bool,
+    /// Its own, and those of its upstream.
+    pub edits: Edits,
+    pub place: Place,
+}
+
+/// What is done to the header fields of messages on their way.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Edits {
+    pub request: HeaderEdits,
+    pub response: HeaderEdits,
+}
+
+/// Header fields that are taken away, and then those that are put in the place of all of their name.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct HeaderEdits {
+    pub remove: Vec<HeaderName>,
+    /// Each value is marked as sensitive, so that nothing prints it.
+    pub set: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl HeaderEdits {
+    pub fn is_empty(&self) -> bool {
+        self.remove.is_empty() && self.set.is_empty()
+    }
+}
+
+/// A path that has moved.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Redirect {
+    /// Empty: any.
+    pub methods: Vec<Method>,
+    /// Absent: any.
+    pub host: Option<HostPattern>,
+    pub path: PathPattern,
+    /// 301, 302, 303, 307 or 308.
+    pub status: StatusCode,
+    /// Scheme and authority; absent: where the client is already.
+    pub origin: Option<String>,
+    pub to: Rewrite,
     pub place: Place,
 }
 

@@ -44,6 +44,8 @@ pub struct File {
     pub upstreams: BTreeMap<String, Upstream>,
     /// What the gateway serves. Without any it starts, warns and answers 404.
     pub routes: Vec<Route>,
+    /// Paths that have moved.
+    pub redirects: Vec<Redirect>,
 }
 
 /// The listener that clients reach, and its bounds.
@@ -426,8 +428,17 @@ pub struct Upstream {
     pub health_path: Option<String>,
     /// How often its health is read.
     pub health_interval_seconds: Seconds,
-    /// A word for people and dashboards, such as `http`.
+    /// A word for people and dashboards, such as `payment` or `email`; it stands beside the upstream in `/health`.
     pub kind: Option<String>,
+    /// Header fields of each request to it, set in the place of the client's: `{ X-Api-Key = "${KEY}" }`. Values are never
+    /// logged or shown.
+    pub set_headers: BTreeMap<String, Hidden>,
+    /// Header fields that no request to it carries.
+    pub remove_headers: Vec<String>,
+    /// Header fields of each of its answers, set in the place of its own.
+    pub set_response_headers: BTreeMap<String, Hidden>,
+    /// Header fields that none of its answers carries.
+    pub remove_response_headers: Vec<String>,
 }
 
 impl Default for Upstream {
@@ -447,6 +458,10 @@ impl Default for Upstream {
             health_path: None,
             health_interval_seconds: Seconds(5.0),
             kind: None,
+            set_headers: BTreeMap::new(),
+            remove_headers: Vec::new(),
+            set_response_headers: BTreeMap::new(),
+            remove_response_headers: Vec::new(),
         }
     }
 }
@@ -498,6 +513,15 @@ pub struct Route {
     pub breaker_name: Option<String>,
     /// Whether it has series of its own in the metrics.
     pub metrics: bool,
+    /// Header fields that its upstream gets, in the place of the client's and of those that the upstream sets for all. Values
+    /// are never logged or shown.
+    pub set_headers: BTreeMap<String, Hidden>,
+    /// Header fields that its upstream doesn't get.
+    pub remove_headers: Vec<String>,
+    /// Header fields of its answers, in the place of the upstream's own and of those set for the whole upstream.
+    pub set_response_headers: BTreeMap<String, Hidden>,
+    /// Header fields that its answers don't carry.
+    pub remove_response_headers: Vec<String>,
 }
 
 impl Default for Route {
@@ -523,7 +547,54 @@ impl Default for Route {
             breaker: None,
             breaker_name: None,
             metrics: true,
+            set_headers: BTreeMap::new(),
+            remove_headers: Vec::new(),
+            set_response_headers: BTreeMap::new(),
+            remove_response_headers: Vec::new(),
         }
+    }
+}
+
+/// A path that has moved: the client is told where to, and no upstream is asked.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(extend("required" = ["path", "to"]))]
+pub struct Redirect {
+    /// Methods in capitals. Default: any.
+    pub methods: Vec<String>,
+    /// Written like the host of a route. Default: any.
+    pub host: Option<String>,
+    /// Written like the path of a route.
+    pub path: Option<String>,
+    /// Where to: a path (`/orders/{id}`) or a URL (`https://shop.example.com/{*}`), with the parameters of `path`. The query goes
+    /// along.
+    pub to: Option<String>,
+    /// 301, 302, 303, 307 or 308.
+    #[schemars(range(min = 301, max = 308))]
+    pub status: u16,
+}
+
+impl Default for Redirect {
+    fn default() -> Self {
+        Self { methods: Vec::new(), host: None, path: None, to: None, status: 307 }
+    }
+}
+
+/// Text that may be a secret: it is read, and never shown.
+#[derive(Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(transparent)]
+#[schemars(inline)]
+pub struct Hidden(pub String);
+
+impl fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(hidden)")
+    }
+}
+
+impl Serialize for Hidden {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str("(hidden)")
     }
 }
 

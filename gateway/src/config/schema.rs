@@ -100,6 +100,11 @@ fn type_of(schema: &Value) -> &str {
     }
 }
 
+/// Whether the schema asks for a table.
+pub(super) fn is_table(schema: &Value) -> bool {
+    type_of(schema) == "object"
+}
+
 /// What the schema asks for, in words.
 pub(super) fn wanted(schema: &Value, whole: &Value) -> String {
     if let Some(alternatives) = schema["anyOf"].as_array() {

@@ -31,6 +31,8 @@ struct Ward {
     ledger: Arc<Ledger>,
     store: &'static str,
     draining: AtomicBool,
+    /// The word that the configuration has for an upstream.
+    kinds: BTreeMap<Arc<str>, String>,
     /// What each upstream said last. Held for an insertion or a copy, never over an await.
     dependencies: Mutex<BTreeMap<Arc<str>, Value>>,
 }
@@ -53,6 +55,11 @@ impl Health {
                 config::Store::Memory => "memory",
             },
             draining: AtomicBool::new(false),
+            kinds: config
+                .upstreams
+                .iter()
+                .filter_map(|upstream| Some((upstream.name.clone(), upstream.kind.clone()?)))
+                .collect(),
             dependencies: Mutex::new(config.upstreams.iter().map(unasked).collect()),
         }))
     }
@@ -125,7 +132,14 @@ impl Health {
     /// What each upstream said last, by name.
     pub fn dependencies(&self) -> Map<String, Value> {
         let dependencies = self.0.dependencies.lock().unwrap_or_else(PoisonError::into_inner);
-        dependencies.iter().map(|(name, said)| (name.to_string(), said.clone())).collect()
+        let shown = |(name, said): (&Arc<str>, &Value)| {
+            let mut said = said.clone();
+            if let (Some(kind), Some(members)) = (self.0.kinds.get(name), said.as_object_mut()) {
+                members.insert("kind".to_owned(), json!(kind));
+            }
+            (name.to_string(), said)
+        };
+        dependencies.iter().map(shown).collect()
     }
 
     pub(super) fn heard(&self, upstream: &Arc<str>, said: Value) {

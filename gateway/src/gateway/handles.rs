@@ -17,6 +17,7 @@ use crate::{
     authentication::{keys::Keys, layer::Authenticator, service::AuthService},
     config::config::{self, BreakerOf, Config, Route, RouteAuthentication},
     control::breakers::NamedBreaker,
+    edits::EditsLayer,
     limits::POOL_SWEEP,
     record::{
         layer::Settings,
@@ -95,7 +96,7 @@ impl Handles {
         };
         Self {
             switchboard,
-            table: Arc::new(Table::new(&config.routes, OWN_PATHS)),
+            table: Arc::new(Table::new(&config.routes, &config.redirects, OWN_PATHS)),
             texts: Arc::new(Texts::new(&config)),
             breakers,
             meters: meters.into_iter().map(|meter| (meter.feature().clone(), meter)).collect(),
@@ -220,6 +221,7 @@ impl Handles {
             informs: route.informs.iter().map(feature).collect(),
             authenticator: self.authenticator(route, upstreams),
             flags: route.flags.iter().map(|flag| config.flags[flag.0].key.clone()).collect(),
+            edits: EditsLayer::new(&route.edits),
             breaker: self.breaker(route.breaker.as_ref()),
             meters: route.auto_disable.iter().filter_map(meter).collect(),
             named_meters: route

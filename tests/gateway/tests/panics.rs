@@ -43,6 +43,7 @@ use portcullis_gateway::{
     stack::{self, Front},
     telemetry::Telemetry,
     upload::Upload,
+    wire::request::read::HeadBounds,
     worker::Worker,
 };
 use portcullis_tests::{Client, Gate, Gateway, RawConnection, Script, Upstream};
@@ -201,22 +202,22 @@ async fn serve(
             body_bytes_max: server.body_bytes_max,
             body_idle: server.body_idle_timeout,
         },
-        table: Arc::new(Table::new(&config.routes, &[])),
+        table: Arc::new(Table::new(&config.routes, &[], &[])),
         switchboard,
         own: Arc::new(|_| Response::default()),
     };
+    let bounds = Bounds {
+        first_byte: server.first_byte_timeout,
+        patience: Patience {
+            idle: server.idle_timeout,
+            head: server.header_timeout,
+            write: server.body_idle_timeout,
+        },
+        head: HeadBounds { bytes_max: server.header_bytes_max, headers_max: server.headers_max },
+    };
     let worker = Worker {
         stack: stack::front(front, vec![route]),
-        protocols: Protocols::new(&Bounds {
-            first_byte: server.first_byte_timeout,
-            patience: Patience {
-                idle: server.idle_timeout,
-                head: server.header_timeout,
-                write: server.body_idle_timeout,
-            },
-            head_bytes_max: server.header_bytes_max,
-            headers_max: server.headers_max,
-        }),
+        protocols: Protocols::new(bounds, Arc::default()),
         trusted: Arc::new(|_| false),
         stop,
         drain_timeout: Duration::from_millis(100),

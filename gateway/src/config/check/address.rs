@@ -106,6 +106,19 @@ pub(super) fn upstream(text: &str) -> Result<Authority, Wrong> {
     with_port.parse().map_err(|_| format!("\"{text}\" has no usable port").into())
 }
 
+/// Scheme, host and port of a site that clients are sent to.
+pub(super) fn origin(text: &str) -> Result<String, Wrong> {
+    let uri = uri(text)?;
+    match (uri.scheme_str(), uri.authority()) {
+        (Some(scheme @ ("http" | "https")), Some(authority))
+            if !authority.as_str().contains('@') && !authority.host().is_empty() =>
+        {
+            Ok(format!("{scheme}://{authority}"))
+        }
+        _ => Err(format!("\"{text}\" is not like https://shop.example.com").into()),
+    }
+}
+
 /// The URL of a collector, which may be http or https and have a path.
 pub(super) fn collector(text: &str) -> Result<String, Wrong> {
     let uri = uri(text)?;

@@ -84,6 +84,7 @@ impl Check<'_, '_> {
                 Wanted { profile, name: file.breaker_name.as_deref(), upstream: name, site };
             self.breaker_of(&wanted, profiles, owners)
         });
+        let edits = self.edits(&file.into(), site);
         Some(Upstream {
             name: name.into(),
             address: address?,
@@ -100,6 +101,7 @@ impl Check<'_, '_> {
             health_path: transposed(health_path)?,
             health_interval: file.health_interval_seconds.duration(),
             kind: file.kind.clone(),
+            edits: edits?,
             place: self.place(site),
         })
     }

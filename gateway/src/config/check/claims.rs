@@ -27,9 +27,10 @@ struct Host {
     by_shape: BTreeMap<String, Vec<Claim>>,
 }
 
-/// What one route takes.
+/// What one route or redirect takes.
 pub(super) struct Claim {
-    pub(super) route: String,
+    /// Who it is, for sentences.
+    pub(super) taker: String,
     pub(super) line: usize,
     pub(super) path: String,
     /// Empty: any.
@@ -64,16 +65,16 @@ fn against(claim: &Claim, others: &[Claim]) -> Result<(), Wrong> {
     if let Some(other) = others.iter().find(|other| share(&other.methods, &claim.methods)) {
         let words: Vec<_> = claim.methods.iter().map(Method::to_string).collect();
         let words = if words.is_empty() { "any method".into() } else { listed(&words, "and") };
-        let (route, line) = (&other.route, other.line);
+        let (taker, line) = (&other.taker, other.line);
         return Err(format!(
-            "a second route for {words} on `{path}`; `{route}` in line {line} has it already"
+            "a second route for {words} on `{path}`; {taker} in line {line} has it already"
         )
         .into());
     }
     match others.iter().find(|other| other.path != *path) {
         Some(other) => Err(Wrong::from(format!(
-            "`{path}` is the path of `{}` in line {} with other names for its parameters; name them alike",
-            other.route, other.line
+            "`{path}` is the path of {} in line {} with other names for its parameters; name them alike",
+            other.taker, other.line
         ))
         .or(Some(other.path.clone()))),
         None => Ok(()),

@@ -156,6 +156,7 @@ pub(super) fn rewrite(text: &str, parameters: &[String]) -> Result<Rewrite, Wron
         return Err(Wrong::from(format!("\"{text}\" does not start with a slash"))
             .or(Some(format!("/{text}"))));
     }
+    stays_in_place(text)?;
     let mut parts = Vec::new();
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('{') {
@@ -168,6 +169,19 @@ pub(super) fn rewrite(text: &str, parameters: &[String]) -> Result<Rewrite, Wron
     }
     push_literal(&mut parts, text, rest)?;
     Ok(Rewrite { parts })
+}
+
+/// Dot segments would change what was matched, and so would dots before a parameter that is empty or begins with a slash.
+fn stays_in_place(text: &str) -> Result<(), Wrong> {
+    for segment in text.split('/') {
+        let before = segment.split('{').next().unwrap_or_default();
+        if matches!(normal(text, before)?.as_str(), "." | "..") {
+            return Err(
+                format!("\"{text}\" has a segment `{segment}`, which can lead elsewhere").into()
+            );
+        }
+    }
+    Ok(())
 }
 
 fn push_literal(parts: &mut Vec<RewritePart>, text: &str, piece: &str) -> Result<(), Wrong> {
@@ -308,6 +322,17 @@ mod tests {
     fn a_rewrite_with_unpaired_braces_is_refused() {
         assert!(rewrite("/a/{b", &["b".to_owned()]).is_err());
         assert!(rewrite("/a/b}", &["b".to_owned()]).is_err());
+    }
+
+    #[test]
+    fn a_rewrite_never_leaves_the_segment_that_it_is_written_in() {
+        let parameters = ["a".to_owned()];
+        for text in ["/..", "/x/../{a}", "/%2e%2E/{a}", "/.{a}", "/..{a}/x", "/."] {
+            assert!(rewrite(text, &parameters).is_err(), "{text}");
+        }
+        for text in ["/.well-known/{a}", "/v{a}/...", "/{a}.json"] {
+            assert!(rewrite(text, &parameters).is_ok(), "{text}");
+        }
     }
 
     #[test]

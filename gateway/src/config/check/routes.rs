@@ -9,7 +9,7 @@ use super::breakers::{Owners, Wanted};
 use super::catalogue::transposed;
 use super::claims::{Claim, Claims};
 use super::pattern::{self, Pattern};
-use super::{Check, Kind, Site, name};
+use super::{Check, Kind, Site, edits, name};
 use crate::config::config::{
     Breaker, BreakerOf, FeatureIndex, FlagIndex, HostPattern, RateLimit, Rewrite, Route,
     RouteAuthentication, Upstream, UpstreamId,
@@ -20,12 +20,14 @@ use crate::config::file::{self, Authenticate, BreakerChoice};
 const METHODS: [&str; 8] = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"];
 
 /// What the routes so far have taken.
-#[derive(Default)]
-struct Taken<'c> {
+struct Taken<'c, 'm> {
     /// The line of each name.
     names: BTreeMap<&'c str, usize>,
-    claims: Claims,
+    claims: &'m mut Claims,
 }
+
+/// Which requests a route or a redirect wants; a part is missing where it is faulty.
+pub(super) type Requests = (Option<Pattern>, Option<Option<HostPattern>>, Option<Vec<Method>>);
 
 impl<'c> Check<'c, '_> {
     pub(super) fn routes(
@@ -33,15 +35,17 @@ impl<'c> Check<'c, '_> {
         upstreams: &[Option<Upstream>],
         profiles: &[Breaker],
         owners: &mut Owners,
+        claims: &mut Claims,
     ) -> Option<Vec<Route>> {
         let site = self.root.key("routes");
-        let mut taken = Taken::default();
+        let mut taken = Taken { names: BTreeMap::new(), claims };
         let mut routes = Vec::new();
         for (index, file) in self.file.routes.iter().enumerate() {
             let site = site.item(index);
             self.route_name(file, site, &mut taken);
             let breaker = self.route_breaker(file, site, upstreams, profiles, owners);
-            routes.push(self.route(file, site, breaker, &mut taken));
+            let upstream = self.upstream_of(file, upstreams);
+            routes.push(self.route(file, site, (breaker, upstream), &mut taken));
         }
         routes.into_iter().collect()
     }
@@ -50,19 +54,18 @@ impl<'c> Check<'c, '_> {
         &mut self,
         file: &'c file::Route,
         site: Site<'c>,
-        breaker: Option<Option<BreakerOf>>,
-        taken: &mut Taken<'c>,
+        (breaker, inherited): (Option<Option<BreakerOf>>, Option<&Upstream>),
+        taken: &mut Taken<'c, '_>,
     ) -> Option<Route> {
         let upstream = file.upstream.as_deref();
         let upstream =
             upstream.and_then(|name| self.resolve(Kind::Upstream, name, site.key("upstream")));
-        let pattern = file.path.as_deref();
-        let pattern = pattern.and_then(|path| self.accept(site.key("path"), pattern::path(path)));
-        let host = file.host.as_deref();
-        let host = transposed(host.map(|host| self.accept(site.key("host"), pattern::host(host))));
-        let methods = self.methods(file, site);
+        let (pattern, host, methods) =
+            self.requests(file.path.as_deref(), file.host.as_deref(), &file.methods, site);
         if let (Some(pattern), Some(host), Some(methods)) = (&pattern, &host, &methods) {
-            self.claim(file, site, (host.as_ref(), pattern, methods), &mut taken.claims);
+            let name = file.name.as_ref().map(|name| format!("`{name}`"));
+            let taker = name.as_deref().unwrap_or("a route without a name");
+            self.claim(taker, site, (host.as_ref(), pattern, methods), taken.claims);
         }
         let rewrite = self.rewrite(file, site, pattern.as_ref());
         let authentication = self.route_authentication(file, site);
@@ -72,6 +75,7 @@ impl<'c> Check<'c, '_> {
         let auto_disable = self.auto_disable(file, site, rejects.as_deref());
         let flags = self.references(Kind::Flag, &file.flags, site.key("flags"));
         self.times_agree(file, site);
+        let edits = self.edits(&file.into(), site);
         let server = &self.file.server;
         Some(Route {
             name: file.name.as_deref()?.into(),
@@ -92,11 +96,12 @@ impl<'c> Check<'c, '_> {
             in_flight_max: file.in_flight_max,
             breaker: breaker?,
             metrics: file.metrics,
+            edits: edits::merged(&inherited?.edits, edits?),
             place: self.place(site),
         })
     }
 
-    fn route_name(&mut self, file: &'c file::Route, site: Site<'_>, taken: &mut Taken<'c>) {
+    fn route_name(&mut self, file: &'c file::Route, site: Site<'_>, taken: &mut Taken<'c, '_>) {
         let Some(route) = file.name.as_deref() else { return };
         self.accept(site.key("name"), name::plain("a route", route));
         let line = self.place(site.key("name")).line;
@@ -106,10 +111,22 @@ impl<'c> Check<'c, '_> {
         }
     }
 
-    fn methods(&mut self, file: &file::Route, site: Site<'_>) -> Option<Vec<Method>> {
-        let site = site.key("methods");
+    /// Which requests are meant.
+    pub(super) fn requests(
+        &mut self,
+        path: Option<&str>,
+        host: Option<&str>,
+        methods: &[String],
+        site: Site<'_>,
+    ) -> Requests {
+        let path = path.and_then(|path| self.accept(site.key("path"), pattern::path(path)));
+        let host = transposed(host.map(|host| self.accept(site.key("host"), pattern::host(host))));
+        (path, host, self.methods(methods, site.key("methods")))
+    }
+
+    fn methods(&mut self, texts: &[String], site: Site<'_>) -> Option<Vec<Method>> {
         let mut methods = Vec::new();
-        for (index, text) in file.methods.iter().enumerate() {
+        for (index, text) in texts.iter().enumerate() {
             let site = site.item(index);
             match self.accept(site, method(text)) {
                 Some(known) if methods.contains(&Some(known.clone())) => {
@@ -121,15 +138,15 @@ impl<'c> Check<'c, '_> {
         methods.into_iter().collect()
     }
 
-    fn claim(
+    pub(super) fn claim(
         &mut self,
-        file: &file::Route,
+        taker: &str,
         site: Site<'_>,
         (host, pattern, methods): (Option<&HostPattern>, &Pattern, &[Method]),
         claims: &mut Claims,
     ) {
         let claim = Claim {
-            route: file.name.clone().unwrap_or_else(|| "a route without a name".to_owned()),
+            taker: taker.to_owned(),
             line: self.place(site).line,
             path: pattern.path.0.clone(),
             methods: methods.to_vec(),
@@ -229,6 +246,15 @@ impl<'c> Check<'c, '_> {
         }
     }
 
+    fn upstream_of<'u>(
+        &self,
+        file: &file::Route,
+        upstreams: &'u [Option<Upstream>],
+    ) -> Option<&'u Upstream> {
+        let index = *self.declared.of(Kind::Upstream).get(file.upstream.as_deref()?)?;
+        upstreams[index].as_ref()
+    }
+
     /// The route's own breaker, else its upstream's.
     fn route_breaker(
         &mut self,
@@ -249,10 +275,7 @@ impl<'c> Check<'c, '_> {
                 let wanted = Wanted { profile, name, upstream, site };
                 self.breaker_of(&wanted, profiles, owners).map(Some)
             }
-            None => {
-                let index = *self.declared.of(Kind::Upstream).get(upstream)?;
-                upstreams[index].as_ref().map(|upstream| upstream.breaker.clone())
-            }
+            None => self.upstream_of(file, upstreams).map(|upstream| upstream.breaker.clone()),
         }
     }
 }
