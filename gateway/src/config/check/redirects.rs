@@ -108,7 +108,7 @@ mod tests {
             "//evil.example/{id}",
             "https://{id}/",
             "https://a{id}",
-            "https://a.{rest}",
+            "https://www.example.{rest}",
             "{rest}",
             "new/{id}",
             "https://u@a/",
