@@ -108,7 +108,7 @@ mod tests {
             "//evil.example/{id}",
             "https://{id}/",
             "https://a{id}",
-            "https://www.example.{rest}",
+            "https://example.com{rest}",
             "{rest}",
             "new/{id}",
             "https://u@a/",
