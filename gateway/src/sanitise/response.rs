@@ -1,28 +1,15 @@
 //! What of an upstream's answer may reach the client.
 //!
-//! Framing is not looked at here: the codec refused whatever could be read in two ways, and hyper frames the answer anew.
+//! Framing and what is said of the connection are not looked at here: the codec refused whatever could be read in two ways,
+//! keeps hop-by-hop fields to itself, and the server frames the answer anew.
 
-use http::{Response, header::CONNECTION, response::Parts};
+use http::{Response, response::Parts};
 use portcullis::auto_disable::FEATURE_ERRORS;
 
-use super::tokens;
-use crate::fields::hop_by_hop;
-
-/// Removes what ends at this hop, in place.
+/// Marks an answer that has something for the gateway's layers.
 pub fn response(parts: &mut Parts) {
-    let mut doomed = Vec::new();
-    for (name, value) in &parts.headers {
-        if name == CONNECTION {
-            doomed.extend(tokens(value).filter(|token| !token.as_str().starts_with("content-")));
-        }
-        if hop_by_hop(name.as_str()) {
-            doomed.push(name.clone());
-        } else if name == FEATURE_ERRORS {
-            parts.extensions.insert(ForGateway);
-        }
-    }
-    for name in doomed {
-        parts.headers.remove(name);
+    if parts.headers.keys().any(|name| name == FEATURE_ERRORS) {
+        parts.extensions.insert(ForGateway);
     }
 }
 
@@ -46,14 +33,6 @@ mod tests {
         let (mut parts, ()) = builder.body(()).unwrap().into_parts();
         response(&mut parts);
         parts
-    }
-
-    #[test]
-    fn hop_by_hop_fields_and_what_connection_names_end_here() {
-        let builder =
-            Response::builder().header("connection", "close, x-int").header("x-int", "secret");
-        let parts = sanitised(builder.header("keep-alive", "timeout=5").header("x-out", "1"));
-        assert_eq!(parts.headers.keys().collect::<Vec<_>>(), ["x-out"]);
     }
 
     #[test]

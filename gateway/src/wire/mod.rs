@@ -9,3 +9,26 @@
 pub mod body;
 pub mod request;
 pub mod response;
+
+use bytes::{Bytes, BytesMut};
+
+/// Puts back what lies behind a head that was taken, or a head that is incomplete. Nearly always there is nothing.
+fn put_back(bytes: &mut BytesMut, rest: Bytes) {
+    if rest.is_empty() {
+        return;
+    }
+    match rest.try_into_mut() {
+        Ok(rest) => *bytes = rest,
+        Err(rest) => bytes.extend_from_slice(&rest),
+    }
+}
+
+/// A length as `Content-Length` has it: digits, and no more of them than a number of 64 bits can hold.
+fn decimal(digits: &[u8]) -> Option<u64> {
+    if !(1..=18).contains(&digits.len()) {
+        return None;
+    }
+    digits.iter().try_fold(0, |number: u64, digit| {
+        digit.is_ascii_digit().then(|| number * 10 + u64::from(digit - b'0'))
+    })
+}

@@ -15,7 +15,10 @@ use http::{
 
 use crate::{
     limits::{H1_HEADERS_MAX, HEADERS_ADDED, PATH_BYTES_MAX},
-    wire::body::{Body, Chunked},
+    wire::{
+        self,
+        body::{Body, Chunked},
+    },
 };
 
 /// How large a head may be.
@@ -88,7 +91,7 @@ fn head_of<const N: usize>(
     let length = match parsed.parse_with_uninit_headers(&taken, fields) {
         Ok(httparse::Status::Complete(length)) if length <= bounds.bytes_max => length,
         Ok(httparse::Status::Partial) if taken.len() <= bounds.bytes_max => {
-            put_back(bytes, taken);
+            wire::put_back(bytes, taken);
             return Ok(None);
         }
         Ok(_) => return Err(too_large(&taken)),
@@ -101,28 +104,19 @@ fn head_of<const N: usize>(
         .map_err(|_| Fault::bad("the method can't be read"))?;
     parts.uri = target(&taken, parsed.path.unwrap_or_default())?;
     parts.headers = HeaderMap::with_capacity(parsed.headers.len() + HEADERS_ADDED);
+    let mut said = Said::default();
     for field in &*parsed.headers {
         let name = HeaderName::from_bytes(field.name.as_bytes())
             .map_err(|_| Fault::bad("a field name can't be read"))?;
+        said.hear(&name, field.value)?;
         parts.headers.append(name, value(&taken, field.value)?);
     }
-    put_back(bytes, taken.slice(length..));
-    let body = framing(&parts.headers, parts.version)?;
-    let keeps = keeps(&parts.headers, parts.version);
-    let expects_continue =
-        parts.version == Version::HTTP_11 && !body.is_over() && parts.headers.contains_key(EXPECT);
+    wire::put_back(bytes, taken.slice(length..));
+    let http11 = parts.version == Version::HTTP_11;
+    let body = said.framing(http11)?;
+    let keeps = if http11 { !said.closes } else { said.keeps_alive };
+    let expects_continue = http11 && said.expects && !body.is_over();
     Ok(Some(Head { parts, body, keeps, expects_continue }))
-}
-
-/// Nearly always there is nothing behind a head, or the head is incomplete and nobody else holds its bytes.
-fn put_back(bytes: &mut BytesMut, rest: Bytes) {
-    if rest.is_empty() {
-        return;
-    }
-    match rest.try_into_mut() {
-        Ok(rest) => *bytes = rest,
-        Err(rest) => bytes.extend_from_slice(&rest),
-    }
 }
 
 fn too_large(taken: &[u8]) -> Fault {
@@ -187,47 +181,57 @@ fn value(taken: &Bytes, value: &[u8]) -> Result<HeaderValue, Fault> {
         .map_err(|_| Fault::bad("a field value can't be read"))
 }
 
-fn framing(headers: &HeaderMap, version: Version) -> Result<Body, Fault> {
-    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
-    let length = length(headers)?;
-    let Some(coding) = codings.next() else {
-        return Ok(Body::Length(length.unwrap_or(0)));
-    };
-    if version != Version::HTTP_11 {
-        return Err(Fault::bad("HTTP/1.0 has no transfer codings"));
-    }
-    if length.is_some() {
-        return Err(Fault::bad("both a Content-Length and a Transfer-Encoding"));
-    }
-    if !coding.as_bytes().eq_ignore_ascii_case(b"chunked") || codings.next().is_some() {
-        let what = "a transfer coding other than chunked, once";
-        return Err(Fault { status: StatusCode::NOT_IMPLEMENTED, what });
-    }
-    Ok(Body::Chunked(Chunked::Size))
+/// What the fields say of the connection and of the framing. They are looked at as they are read: asking the map for each of
+/// them afterwards would cost more than all of the parsing.
+#[derive(Default)]
+struct Said {
+    length: Option<u64>,
+    chunked: bool,
+    closes: bool,
+    keeps_alive: bool,
+    expects: bool,
 }
 
-/// The one length. Not even the same number said twice is taken: there is no honest client that does it.
-fn length(headers: &HeaderMap) -> Result<Option<u64>, Fault> {
-    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
-    let Some(length) = lengths.next() else { return Ok(None) };
-    if lengths.next().is_some() {
-        return Err(Fault::bad("more than one Content-Length"));
+impl Said {
+    fn hear(&mut self, name: &HeaderName, value: &[u8]) -> Result<(), Fault> {
+        match *name {
+            CONTENT_LENGTH => self.length(value)?,
+            TRANSFER_ENCODING if self.chunked || !value.eq_ignore_ascii_case(b"chunked") => {
+                let what = "a transfer coding other than chunked, once";
+                return Err(Fault { status: StatusCode::NOT_IMPLEMENTED, what });
+            }
+            TRANSFER_ENCODING => self.chunked = true,
+            CONNECTION => self.connection(value),
+            EXPECT => self.expects = true,
+            _ => {}
+        }
+        Ok(())
     }
-    let digits = length.as_bytes();
-    let fits = (1..=18).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit);
-    let number = digits.iter().fold(0, |number: u64, digit| {
-        number.wrapping_mul(10) + u64::from(digit.wrapping_sub(b'0'))
-    });
-    fits.then_some(Some(number)).ok_or(Fault::bad("the Content-Length is no number"))
-}
 
-fn keeps(headers: &HeaderMap, version: Version) -> bool {
-    let mut says = headers
-        .get_all(CONNECTION)
-        .iter()
-        .flat_map(|value| value.as_bytes().split(|&byte| byte == b','));
-    let mut is = |word: &[u8]| says.any(|token| token.trim_ascii().eq_ignore_ascii_case(word));
-    if version == Version::HTTP_11 { !is(b"close") } else { is(b"keep-alive") }
+    /// The one length. Not even the same number said twice is taken: there is no honest client that does it.
+    fn length(&mut self, digits: &[u8]) -> Result<(), Fault> {
+        if self.length.is_some() {
+            return Err(Fault::bad("more than one Content-Length"));
+        }
+        self.length = wire::decimal(digits);
+        self.length.map(|_| ()).ok_or(Fault::bad("the Content-Length is no number"))
+    }
+
+    fn connection(&mut self, value: &[u8]) {
+        for token in value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii) {
+            self.closes |= token.eq_ignore_ascii_case(b"close");
+            self.keeps_alive |= token.eq_ignore_ascii_case(b"keep-alive");
+        }
+    }
+
+    fn framing(&self, http11: bool) -> Result<Body, Fault> {
+        match (self.chunked, self.length) {
+            (false, length) => Ok(Body::Length(length.unwrap_or(0))),
+            (true, _) if !http11 => Err(Fault::bad("HTTP/1.0 has no transfer codings")),
+            (true, Some(_)) => Err(Fault::bad("both a Content-Length and a Transfer-Encoding")),
+            (true, None) => Ok(Body::Chunked(Chunked::Size)),
+        }
+    }
 }
 
 #[cfg(test)]

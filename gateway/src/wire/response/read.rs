@@ -1,7 +1,9 @@
-//! Reads the head of a response, and how its body is framed.
+//! Reads the head of a response: its fields, and how its body is framed.
 //!
 //! A head that could be read in two ways is no head: two lengths that differ, a length beside a transfer coding, a coding
 //! other than `chunked` once, a switch of protocols that nobody asked for. Informational answers are taken off and bounded.
+//! What an upstream says of the connection ends here, where it is understood: `Connection` with all that it names, and the
+//! fields that are hop-by-hop by definition, never reach the map of fields.
 
 use std::mem::MaybeUninit;
 
@@ -12,13 +14,19 @@ use http::{
     response::Parts,
 };
 
-use crate::limits::{UPSTREAM_HEAD_BYTES_MAX, UPSTREAM_HEADERS_MAX};
-use crate::wire::body::{Body, Chunked, Malformed};
+use crate::{
+    fields::hop_by_hop,
+    limits::{UPSTREAM_HEAD_BYTES_MAX, UPSTREAM_HEADERS_MAX},
+    wire::{
+        self,
+        body::{Body, Chunked, Malformed},
+    },
+};
 
 /// A head, how its body is framed, and whether another answer may follow on the connection.
 #[derive(Debug)]
 pub struct Head {
-    /// Status and fields, as they came.
+    /// Status and end-to-end fields, as they came.
     pub parts: Parts,
     /// The body's framing.
     pub body: Body,
@@ -26,109 +34,123 @@ pub struct Head {
     pub keeps: bool,
 }
 
-/// Takes a head out of `bytes`; nothing while it is incomplete. `None` bodies of the answer follow from the method.
+/// Takes a head out of `bytes`; nothing while it is incomplete. Whether the answer has a body follows from the method, too.
 ///
 /// # Errors
 /// It is not HTTP/1, too large, or ambiguous.
 pub fn head(bytes: &mut BytesMut, method: &Method) -> Result<Option<Head>, Malformed> {
+    // All that came is taken, so that fields can be cut out of it without being copied; what lies behind the head is put back.
+    let taken = bytes.split().freeze();
     let mut fields = [const { MaybeUninit::uninit() }; UPSTREAM_HEADERS_MAX];
     let mut parsed = httparse::Response::new(&mut []);
     let config = httparse::ParserConfig::default();
-    let length = match config.parse_response_with_uninit_headers(&mut parsed, bytes, &mut fields) {
+    let length = match config.parse_response_with_uninit_headers(&mut parsed, &taken, &mut fields) {
         Ok(httparse::Status::Complete(length)) if length <= UPSTREAM_HEAD_BYTES_MAX => length,
-        Ok(httparse::Status::Partial) if bytes.len() <= UPSTREAM_HEAD_BYTES_MAX => return Ok(None),
+        Ok(httparse::Status::Partial) if taken.len() <= UPSTREAM_HEAD_BYTES_MAX => {
+            wire::put_back(bytes, taken);
+            return Ok(None);
+        }
         _ => return Err(Malformed),
     };
-    let status = parsed.code.and_then(|code| StatusCode::from_u16(code).ok()).ok_or(Malformed)?;
-    let http11 = parsed.version == Some(1);
-    // The fields are found by their place in the bytes, which are then taken out whole: no value is copied.
-    let base = bytes.as_ptr() as usize;
-    let places: Vec<_> = parsed
-        .headers
-        .iter()
-        .map(|field| {
-            (
-                HeaderName::from_bytes(field.name.as_bytes()),
-                (field.value.as_ptr() as usize).wrapping_sub(base),
-                field.value.len(),
-            )
-        })
-        .collect();
-    let head = bytes.split_to(length).freeze();
-    let mut headers = HeaderMap::with_capacity(places.len() + 2);
-    for (name, at, length) in places {
-        headers.append(name.map_err(|_| Malformed)?, value(&head, at, length)?);
-    }
-    let body = framing(status, &mut headers, method, http11)?;
-    let keeps = http11 && body != Body::UntilClose && !says_close(&headers);
     let (mut parts, ()) = Response::new(()).into_parts();
-    (parts.status, parts.headers) = (status, headers);
+    parts.status = parsed.code.and_then(|code| StatusCode::from_u16(code).ok()).ok_or(Malformed)?;
+    parts.headers = HeaderMap::with_capacity(parsed.headers.len());
+    let mut said = Said::default();
+    for field in &*parsed.headers {
+        let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| Malformed)?;
+        if !said.takes(&name, field.value)? {
+            parts.headers.append(name, value(&taken, field.value)?);
+        }
+    }
+    for name in &said.named {
+        parts.headers.remove(name);
+    }
+    if let Some(length) = said.length {
+        parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    let http11 = parsed.version == Some(1);
+    wire::put_back(bytes, taken.slice(length..));
+    let body = said.framing(parts.status, method, http11)?;
+    let keeps = http11 && body != Body::UntilClose && !said.closes;
     Ok(Some(Head { parts, body, keeps }))
 }
 
-fn value(head: &Bytes, at: usize, length: usize) -> Result<HeaderValue, Malformed> {
-    if length == 0 {
+fn value(taken: &Bytes, value: &[u8]) -> Result<HeaderValue, Malformed> {
+    if value.is_empty() {
         return Ok(HeaderValue::from_static(""));
     }
-    HeaderValue::from_maybe_shared(head.slice(at..at + length)).map_err(|_| Malformed)
+    HeaderValue::from_maybe_shared(taken.slice_ref(value)).map_err(|_| Malformed)
 }
 
-fn framing(
-    status: StatusCode,
-    headers: &mut HeaderMap,
-    method: &Method,
-    http11: bool,
-) -> Result<Body, Malformed> {
-    if status == StatusCode::SWITCHING_PROTOCOLS {
-        return Err(Malformed);
+/// What the fields say of the connection and of the framing.
+#[derive(Default)]
+struct Said {
+    length: Option<u64>,
+    chunked: bool,
+    closes: bool,
+    /// Fields that `Connection` names. Nearly always it names none.
+    named: Vec<HeaderName>,
+}
+
+impl Said {
+    /// Whether a field ends here.
+    fn takes(&mut self, name: &HeaderName, value: &[u8]) -> Result<bool, Malformed> {
+        match *name {
+            CONTENT_LENGTH => self.length(value)?,
+            TRANSFER_ENCODING if self.chunked || !value.eq_ignore_ascii_case(b"chunked") => {
+                return Err(Malformed);
+            }
+            TRANSFER_ENCODING => self.chunked = true,
+            CONNECTION => self.connection(value),
+            _ => return Ok(hop_by_hop(name.as_str())),
+        }
+        Ok(true)
     }
-    let length = length(headers)?;
-    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
-    let coding = codings.next();
-    if let Some(coding) = coding {
-        let chunked =
-            coding.as_bytes().eq_ignore_ascii_case(b"chunked") && codings.next().is_none();
-        if !chunked || length.is_some() || !http11 {
+
+    /// The one length; the same number said twice is one.
+    fn length(&mut self, digits: &[u8]) -> Result<(), Malformed> {
+        let length = wire::decimal(digits).ok_or(Malformed)?;
+        if self.length.is_some_and(|other| other != length) {
             return Err(Malformed);
         }
+        self.length = Some(length);
+        Ok(())
     }
-    let bodiless = status.is_informational()
-        || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-    if bodiless || *method == Method::HEAD {
-        return Ok(Body::NONE);
-    }
-    Ok(match (coding, length) {
-        (Some(_), _) => Body::Chunked(Chunked::Size),
-        (None, Some(length)) => Body::Length(length),
-        (None, None) => Body::UntilClose,
-    })
-}
 
-/// The one length; the same number said twice is one, and is passed on once.
-fn length(headers: &mut HeaderMap) -> Result<Option<u64>, Malformed> {
-    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
-    let Some(first) = lengths.next() else { return Ok(None) };
-    let more = lengths.next().is_some();
-    if more && headers.get_all(CONTENT_LENGTH).iter().any(|other| other != first) {
-        return Err(Malformed);
+    fn connection(&mut self, value: &[u8]) {
+        for token in value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii) {
+            if token.eq_ignore_ascii_case(b"close") {
+                self.closes = true;
+            } else if !token.eq_ignore_ascii_case(b"keep-alive")
+                && let Ok(name) = HeaderName::from_bytes(token)
+                && !name.as_str().starts_with("content-")
+            {
+                self.named.push(name);
+            }
+        }
     }
-    let digits = first.as_bytes();
-    if digits.is_empty() || digits.len() > 18 || !digits.iter().all(u8::is_ascii_digit) {
-        return Err(Malformed);
-    }
-    let length = first.to_str().ok().and_then(|digits| digits.parse().ok()).ok_or(Malformed)?;
-    if more || digits.len() > 1 && digits[0] == b'0' {
-        headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
-    }
-    Ok(Some(length))
-}
 
-fn says_close(headers: &HeaderMap) -> bool {
-    let says = |value: &HeaderValue| {
-        let mut tokens = value.as_bytes().split(|&byte| byte == b',');
-        tokens.any(|token| token.trim_ascii().eq_ignore_ascii_case(b"close"))
-    };
-    headers.get_all(CONNECTION).iter().any(says)
+    fn framing(
+        &self,
+        status: StatusCode,
+        method: &Method,
+        http11: bool,
+    ) -> Result<Body, Malformed> {
+        if status == StatusCode::SWITCHING_PROTOCOLS
+            || self.chunked && (self.length.is_some() || !http11)
+        {
+            return Err(Malformed);
+        }
+        let bodiless = status.is_informational()
+            || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+            || *method == Method::HEAD;
+        Ok(match self.length {
+            _ if bodiless => Body::NONE,
+            _ if self.chunked => Body::Chunked(Chunked::Size),
+            Some(length) => Body::Length(length),
+            None => Body::UntilClose,
+        })
+    }
 }
 
 #[cfg(test)]
@@ -185,6 +207,18 @@ mod tests {
         assert!(!keeps("HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: x, Close\r\n\r\n"));
         assert!(!keeps("HTTP/1.0 200 OK\r\ncontent-length: 0\r\n\r\n"));
         assert!(!keeps("HTTP/1.1 200 OK\r\n\r\n"));
+    }
+
+    #[test]
+    fn what_an_upstream_says_of_the_connection_ends_here() {
+        let head = read(
+            "HTTP/1.1 200 OK\r\nconnection: Keep-Alive, x-int, content-type\r\nx-int: secret\r\nkeep-alive: timeout=5\r\ncontent-type: a/b\r\nx-out: 1\r\ncontent-length: 007\r\n\r\n",
+        );
+        let headers = head.unwrap().unwrap().parts.headers;
+        let mut names: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["content-length", "content-type", "x-out"]);
+        assert_eq!(headers["content-length"], "7");
     }
 
     #[test]

@@ -48,7 +48,9 @@ pub fn head(
     // The status line, a date, a length and what is said of the connection.
     out.reserve(fields + 192);
     status_line(out, status);
+    let mut dated = false;
     for (name, value) in headers {
+        dated |= *name == DATE;
         let says_length = *name == CONTENT_LENGTH
             && (framing != Framing::None || status == StatusCode::NO_CONTENT);
         if says_length || *name == TRANSFER_ENCODING || *name == CONNECTION {
@@ -59,7 +61,7 @@ pub fn head(
         out.put_slice(value.as_bytes());
         out.put_slice(b"\r\n");
     }
-    if !headers.contains_key(DATE) {
+    if !dated {
         date(out);
     }
     match framing {
