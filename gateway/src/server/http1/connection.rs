@@ -392,3 +392,6 @@ impl<I: AsyncRead + AsyncWrite + Unpin + Send + std::fmt::Debug + 'static> Conne
         .await;
     }
 }
+
+#[cfg(test)]
+mod tests;
