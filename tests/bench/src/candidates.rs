@@ -31,7 +31,9 @@ pub(crate) struct Candidate {
     pub(crate) arguments: &'static [&'static str],
     pub(crate) environment: &'static [(&'static str, &'static str)],
     /// Written to `{dir}` before the start: name and content.
-    pub(crate) files: &'static [(&'static str, &'static str)],
+    pub(crate) files: Vec<(&'static str, String)>,
+    /// The program that it runs under, with its arguments: none, or one that counts.
+    pub(crate) under: &'static [&'static str],
     /// What makes the program tell its version.
     pub(crate) version: &'static [&'static str],
 }
@@ -40,7 +42,7 @@ pub(crate) fn upstream() -> Candidate {
     Candidate {
         name: "upstream",
         port: UPSTREAM_PORT,
-        files: &[("nginx.conf", include_str!("../data/upstream-nginx.conf"))],
+        files: vec![("nginx.conf", include_str!("../data/upstream-nginx.conf").to_owned())],
         ..nginx()
     }
 }
@@ -67,7 +69,8 @@ fn nginx() -> Candidate {
         path: "/item",
         arguments: &["-p", "{dir}", "-c", "{dir}/nginx.conf"],
         environment: &[],
-        files: &[("nginx.conf", include_str!("../data/nginx.conf"))],
+        files: vec![("nginx.conf", include_str!("../data/nginx.conf").to_owned())],
+        under: &[],
         version: &["-v"],
     }
 }
@@ -78,7 +81,7 @@ fn haproxy() -> Candidate {
         program: Program::System("haproxy"),
         port: 9302,
         arguments: &["-db", "-f", "{dir}/haproxy.cfg"],
-        files: &[("haproxy.cfg", include_str!("../data/haproxy-http.cfg"))],
+        files: vec![("haproxy.cfg", include_str!("../data/haproxy-http.cfg").to_owned())],
         ..nginx()
     }
 }
@@ -87,7 +90,7 @@ fn haproxy_tcp() -> Candidate {
     Candidate {
         name: "haproxy-tcp",
         port: 9303,
-        files: &[("haproxy.cfg", include_str!("../data/haproxy-tcp.cfg"))],
+        files: vec![("haproxy.cfg", include_str!("../data/haproxy-tcp.cfg").to_owned())],
         ..haproxy()
     }
 }
@@ -106,7 +109,7 @@ fn envoy() -> Candidate {
             "--log-level",
             "error",
         ],
-        files: &[("envoy.yaml", include_str!("../data/envoy.yaml"))],
+        files: vec![("envoy.yaml", include_str!("../data/envoy.yaml").to_owned())],
         version: &["--version"],
         ..nginx()
     }
@@ -119,9 +122,9 @@ fn traefik() -> Candidate {
         port: 9305,
         arguments: &["--configFile={dir}/traefik.yaml"],
         environment: &[("GOMAXPROCS", "1")],
-        files: &[
-            ("traefik.yaml", include_str!("../data/traefik.yaml")),
-            ("routes.yaml", include_str!("../data/traefik-routes.yaml")),
+        files: vec![
+            ("traefik.yaml", include_str!("../data/traefik.yaml").to_owned()),
+            ("routes.yaml", include_str!("../data/traefik-routes.yaml").to_owned()),
         ],
         version: &["version"],
         ..nginx()
@@ -135,7 +138,7 @@ fn caddy() -> Candidate {
         port: 9306,
         arguments: &["run", "--config", "{dir}/Caddyfile", "--adapter", "caddyfile"],
         environment: &[("GOMAXPROCS", "1")],
-        files: &[("Caddyfile", include_str!("../data/Caddyfile"))],
+        files: vec![("Caddyfile", include_str!("../data/Caddyfile").to_owned())],
         version: &["version"],
         ..nginx()
     }
@@ -148,14 +151,14 @@ fn portcullis() -> Candidate {
         program: Program::Gateway,
         port: GATEWAY_PORT,
         arguments: &["run", "--config", "config/bench.toml"],
-        files: &[],
+        files: Vec::new(),
         version: &["--version"],
         ..nginx()
     }
 }
 
 /// The same process, through the route with all four layers.
-fn portcullis_layers() -> Candidate {
+pub(crate) fn portcullis_layers() -> Candidate {
     Candidate { name: "portcullis-layers", path: "/layers/item", ..portcullis() }
 }
 

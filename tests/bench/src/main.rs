@@ -8,11 +8,18 @@
 //! `cargo bench-gateway --help` names the options. With `--rate` every candidate gets the same requests per second, which is
 //! how latencies may be compared: under full load a faster proxy only waits longer for the load tool.
 //!
+//! With `--flat` the gateway is measured beside itself, with ten and with ten thousand of everything ([`flat`]).
+//!
 //! This file is the story; a new peer is an entry in [`candidates`] and its configuration in `data/`.
 
 mod accounting;
+mod callgrind;
 mod candidates;
+mod client;
+mod descriptors;
+mod flat;
 mod load;
+mod median;
 mod options;
 mod probe;
 mod process;
@@ -24,6 +31,9 @@ mod workplace;
 use options::Options;
 use std::process::ExitCode;
 use workplace::Workplace;
+
+/// Ten thousand connections that rest, those that work, and room to spare.
+const OPEN_FILES: u64 = 12_000;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -51,11 +61,15 @@ fn main() -> ExitCode {
 /// Whether every candidate that was asked for has a row that may be quoted.
 fn measure(options: &Options) -> Result<bool, String> {
     let place = Workplace::prepare()?;
-    programs::install_missing(&place);
+    programs::install_missing(&place, options);
+    if options.flat {
+        programs::ready_for_flat(&place, options)?;
+        descriptors::allow(OPEN_FILES)?;
+        let _upstream = upstream(&place)?;
+        return flat::measure(options, &place);
+    }
     let (ready, left_out) = programs::ready(&place, options)?;
-    let upstream = candidates::upstream();
-    let mut serving = process::Running::start(&upstream, &place, process::LOAD_CORE)?;
-    probe::until_it_answers(&mut serving, &upstream)?;
+    let _upstream = upstream(&place)?;
     let mut rows = table::Rows::new(&ready);
     for number in 1..=options.rounds.get() {
         for candidate in &ready {
@@ -70,4 +84,11 @@ fn measure(options: &Options) -> Result<bool, String> {
         .for_each(|line| println!("{line}"));
     left_out.iter().for_each(|line| println!("{line}"));
     Ok(left_out.is_empty() && rows.all_valid())
+}
+
+fn upstream(place: &Workplace) -> Result<process::Running, String> {
+    let upstream = candidates::upstream();
+    let mut serving = process::Running::start(&upstream, place, process::LOAD_CORE)?;
+    probe::until_it_answers(&mut serving, &upstream)?;
+    Ok(serving)
 }

@@ -3,12 +3,14 @@
 use std::num::{NonZeroU32, NonZeroU64};
 
 pub(crate) const USAGE: &str = "\
-usage: cargo bench-gateway [--rounds N] [--seconds N] [--only NAME,NAME] [--rate N] [--profile dist|release]
+usage: cargo bench-gateway [--rounds N] [--seconds N] [--only NAME,NAME] [--rate N] [--flat] [--profile dist|release]
 
   --rounds N    how often each candidate is measured (3)
   --seconds N   how long each measurement takes (4)
   --only A,B    these candidates: nginx, haproxy, haproxy-tcp, envoy, traefik, caddy, portcullis, portcullis-layers
   --rate N      N requests per second instead of as many as possible (with h2load)
+  --flat        the gateway beside itself: instructions and CPU per request with ten, and with ten thousand, routes, features,
+                flags and idle connections (--only takes these names then)
   --profile P   how the gateway is built: dist as it is shipped, release for a quick look";
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +19,8 @@ pub(crate) struct Options {
     pub(crate) seconds: NonZeroU64,
     /// Requests per second; as many as possible without it.
     pub(crate) rate: Option<NonZeroU32>,
+    /// Whether the gateway is measured beside itself, at other sizes, instead of beside its peers.
+    pub(crate) flat: bool,
     pub(crate) profile: String,
     only: Vec<String>,
 }
@@ -27,10 +31,15 @@ impl Options {
             rounds: NonZeroU32::new(3).expect("three is not zero"),
             seconds: NonZeroU64::new(4).expect("four is not zero"),
             rate: None,
+            flat: false,
             profile: "dist".to_owned(),
             only: Vec::new(),
         };
         while let Some(name) = arguments.next() {
+            if name == "--flat" {
+                options.flat = true;
+                continue;
+            }
             let value = arguments.next().ok_or_else(|| format!("{name} needs a value"))?;
             match name.as_str() {
                 "--rounds" => options.rounds = number(&name, &value)?,
@@ -75,6 +84,7 @@ mod tests {
                 .unwrap();
         assert_eq!((options.rounds.get(), options.seconds.get()), (5, 2));
         assert_eq!(options.rate.map(NonZeroU32::get), Some(4000));
+        assert!(!options.flat && parse("--flat --rounds 1").unwrap().flat);
         assert!(options.wants("caddy") && !options.wants("envoy"));
         assert_eq!(options.profile, "release");
     }

@@ -40,7 +40,7 @@ impl Running {
         let program = programs::path(candidate.program, place)
             .ok_or_else(|| format!("{} is missing", candidate.name))?;
         let folder = place.fresh(candidate.name)?;
-        for (name, text) in candidate.files {
+        for (name, text) in &candidate.files {
             let path = folder.join(name);
             fs::write(&path, filled(text, candidate, &folder))
                 .map_err(|fault| format!("{}: {fault}", path.display()))?;
@@ -48,7 +48,7 @@ impl Running {
         let log = fs::File::create(folder.join("log"))
             .map_err(|fault| format!("{}: {fault}", folder.display()))?;
         let errors = log.try_clone().map_err(|fault| format!("{}: {fault}", folder.display()))?;
-        let mut command = pinned(&program, core);
+        let mut command = pinned_under(candidate, &program, core, &folder);
         command
             .args(candidate.arguments.iter().map(|argument| filled(argument, candidate, &folder)));
         command
@@ -72,6 +72,11 @@ impl Running {
         !matches!(self.child.try_wait(), Ok(None))
     }
 
+    /// Where its files are.
+    pub(crate) fn folder(&self) -> &Path {
+        self.log.parent().expect("the log was made in a folder")
+    }
+
     /// The last line that it printed, for the sentence that says why it is of no use.
     pub(crate) fn last_words(&self) -> String {
         let log = fs::read_to_string(&self.log).unwrap_or_default();
@@ -93,6 +98,16 @@ impl Drop for Running {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The candidate's program, under another one where it has one, which becomes it in its turn.
+fn pinned_under(candidate: &Candidate, program: &Path, core: &str, folder: &Path) -> Command {
+    let Some((under, arguments)) = candidate.under.split_first() else {
+        return pinned(program, core);
+    };
+    let mut command = pinned(Path::new(under), core);
+    command.args(arguments.iter().map(|argument| filled(argument, candidate, folder))).arg(program);
+    command
 }
 
 /// A command on one core, which gets SIGTERM when we are gone. Each of the two wrappers becomes the program, so the process

