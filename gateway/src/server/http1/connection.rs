@@ -260,7 +260,8 @@ impl<I: AsyncRead + AsyncWrite + Unpin + Send + std::fmt::Debug + 'static> Conne
             let unclear = !line.body.is_over() && upload.waits;
             self.keeps &= !upload.broken && !unclear && !self.drain.is_raised();
         }
-        self.keeps &= framing != Framing::UntilClose;
+        // Who was too slow for its request is not waited for any longer (RFC 9110, 15.5.9).
+        self.keeps &= framing != Framing::UntilClose && status != StatusCode::REQUEST_TIMEOUT;
         let persistence = match (self.keeps, self.speaks_chunks) {
             (false, _) => Persistence::Closes,
             (true, true) => Persistence::Implied,
