@@ -49,7 +49,7 @@ struct Inner {
     /// Whether its protocol marks the end (HTTP/2), so that an end without a mark is a client that gave up.
     says_end: bool,
     /// Keeps the connection from counting as at rest, also while the upload is read for nothing.
-    in_flight: InFlight,
+    in_flight: Option<InFlight>,
 }
 
 /// What others may know of an upload that is on its way.
@@ -112,7 +112,7 @@ impl Upload {
             expects_continue,
             started: false,
             says_end,
-            in_flight: pulse.begin(),
+            in_flight: says_end.then(|| pulse.begin()),
         };
         let upload = Self(Some(Box::new(inner)));
         if too_large { Err(BodyFault::TooLarge) } else { Ok(upload) }
@@ -222,7 +222,7 @@ impl Drop for Upload {
 }
 
 /// Reads the rest of a body for nothing, within bounds.
-async fn linger(mut body: Inbound, _in_flight: InFlight) {
+async fn linger(mut body: Inbound, _in_flight: Option<InFlight>) {
     let deadline = Instant::now() + LINGER;
     let mut left = LINGER_BYTES_MAX;
     while let Ok(Some(Ok(frame))) = tokio::time::timeout_at(deadline, body.frame()).await {

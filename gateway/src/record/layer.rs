@@ -32,7 +32,7 @@ use crate::{
     exchange::Exchange,
     failure::Failure,
     reply::{Answered, Reply},
-    server::{inbound::Inbound, peer::Peer, pulse::InFlight},
+    server::{inbound::Inbound, peer::Peer},
     telemetry::lines::Lines,
 };
 
@@ -146,10 +146,9 @@ where
             request_id: id.clone(),
         });
         let method = request.method().clone();
-        let in_flight = peer.pulse.begin();
         let exchange = Exchange { started, id, client: peer.ip, peer, span: span.clone() };
         request.extensions_mut().insert(exchange);
-        let running = Running::new(self.settings.clone(), started, line, span, in_flight);
+        let running = Running::new(self.settings.clone(), started, line, span);
         RecordFuture { future: self.inner.call(request), running: Some(running), method }
     }
 }
@@ -163,7 +162,6 @@ struct Running {
     span: Option<Span>,
     bytes: u64,
     complete: bool,
-    _in_flight: InFlight,
 }
 
 impl Running {
@@ -172,18 +170,9 @@ impl Running {
         started: Instant,
         line: Option<Entry>,
         span: Option<Span>,
-        in_flight: InFlight,
     ) -> Self {
         settings.requests.begin();
-        Self {
-            settings,
-            started,
-            line: line.map(Box::new),
-            span,
-            bytes: 0,
-            complete: false,
-            _in_flight: in_flight,
-        }
+        Self { settings, started, line: line.map(Box::new), span, bytes: 0, complete: false }
     }
 
     fn answered<B>(&mut self, method: &Method, answered: &Answered<B>) {

@@ -94,7 +94,7 @@ impl Service<Request<Upload>> for Forward {
         let attempt = Attempt::new(self.upstream.clone(), self.deadlines, &mut request);
         Box::pin(async move {
             limited.map_err(Failure::Body)?;
-            let answer = attempt.run(request).await;
+            let answer = attempt.run(&mut request).await;
             attempt.upstream.calls.settle(attempt.started.elapsed(), &answer);
             if let Some(span) = &attempt.span {
                 span::settle(span, &answer);
@@ -130,7 +130,7 @@ impl Attempt {
         Self { upstream, started, end, upload: request.body().progress(), span }
     }
 
-    async fn run(&self, mut request: Request<Upload>) -> Result<Response<Answer>, Failure> {
+    async fn run(&self, request: &mut Request<Upload>) -> Result<Response<Answer>, Failure> {
         let mut stale = 0;
         loop {
             let pooled = if stale < STALE_MAX { self.upstream.pool.take() } else { None };
@@ -138,12 +138,12 @@ impl Attempt {
                 Some(lane) => (lane, true),
                 None => (self.connect().await?, false),
             };
-            lane.begin(&mut request);
+            lane.begin(request);
             lane.set_deadline(self.deadline(self.started));
             match poll_fn(|cx| self.poll_head(&mut lane, cx)).await {
                 Ok(head) => return self.answer(head, lane),
                 Err(Late::Broken(Broken::Closed { sent }))
-                    if reused && self.may_repeat(&request, sent) =>
+                    if reused && self.may_repeat(request, sent) =>
                 {
                     if let Some(upload) = lane.take_back() {
                         *request.body_mut() = upload;

@@ -48,10 +48,10 @@ where
         let (flags, revision) =
             self.subscriber.read_in(extensions, |board| self.told.say(board, subject));
         let headers = request.headers_mut();
-        headers.remove(FEATURE_FLAGS);
-        if let Some(flags) = flags {
-            headers.insert(FEATURE_FLAGS, flags);
-        }
+        match flags {
+            Some(flags) => headers.insert(FEATURE_FLAGS, flags),
+            None => headers.remove(FEATURE_FLAGS),
+        };
         headers.insert(FEATURE_FLAGS_REVISION, revision);
         self.inner.call(request)
     }

@@ -65,14 +65,11 @@ where
     let mut connection = Connection::new(io, seen, bounds, drain);
     while let Some(head) = poll_fn(|cx| connection.poll_head(cx)).await {
         let request = connection.begin(head);
-        let response = {
+        let body = {
             let mut call = pin!(answer(request));
             poll_fn(|cx| connection.poll_call(call.as_mut(), cx)).await
         };
-        let Some(Ok(response)) = response else { return };
-        let (parts, body) = response.into_parts();
-        connection.answer(parts.status, &parts.headers, &body);
-        drop(parts);
+        let Some(body) = body else { return };
         let mut body = pin!(body);
         if poll_fn(|cx| connection.poll_answer(body.as_mut(), cx)).await.is_err() {
             return;
@@ -191,14 +188,15 @@ impl<I: AsyncRead + AsyncWrite + Unpin + Send + std::fmt::Debug + 'static> Conne
         request
     }
 
-    /// The service's answer; nothing when the client is gone.
-    fn poll_call<F: Future>(
-        &mut self,
-        call: Pin<&mut F>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<F::Output>> {
-        if let Poll::Ready(response) = call.poll(cx) {
-            return Poll::Ready(Some(response));
+    /// Waits for the service's answer, and puts its head on its way; nothing when the client is gone.
+    fn poll_call<F, B>(&mut self, call: Pin<&mut F>, cx: &mut Context<'_>) -> Poll<Option<B>>
+    where
+        F: Future<Output = Result<Response<B>, Infallible>>,
+        B: http_body::Body,
+    {
+        if let Poll::Ready(Ok(response)) = call.poll(cx) {
+            self.answer(response.status(), response.headers(), response.body());
+            return Poll::Ready(Some(response.into_body()));
         }
         self.go_ahead();
         if self.poll_client(cx).is_ready() {

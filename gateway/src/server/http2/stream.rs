@@ -90,7 +90,8 @@ pub(super) async fn in_pieces<B, E>(
 where
     B: Body<Data = Bytes>,
 {
-    Ok(answer.await?.map(|body| Pieces::new(body, pulse.begin())))
+    let in_flight = pulse.begin();
+    Ok(answer.await?.map(|body| Pieces::new(body, in_flight)))
 }
 
 pin_project! {

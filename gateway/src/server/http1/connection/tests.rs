@@ -134,7 +134,7 @@ async fn half_a_head_is_answered_and_silence_is_not() {
 
 #[tokio::test(start_paused = true)]
 async fn a_head_that_trickles_has_no_more_time_than_one_that_stops() {
-    let mut client = connected(echo);
+    let client = connected(echo);
     let start = Instant::now();
     let (mut reading, mut writing) = tokio::io::split(client.socket);
     let trickle = tokio::spawn(async move {
