@@ -15,6 +15,7 @@ mod floods;
 mod frames;
 mod glitches;
 mod opened;
+mod spelling;
 mod stream;
 mod tap;
 
@@ -95,7 +96,8 @@ impl Http2 {
         let opened = Opened::new(preface, pulse.clone());
         let mut tap = Tap::new(opened, pulse.clone(), peer.ip, self.floods.clone());
         {
-            let service = service_fn(|request: Request<Incoming>| {
+            let service = service_fn(|mut request: Request<Incoming>| {
+                spelling::settle(request.headers_mut());
                 let answer = answer(request.map(|body| match body.is_end_stream() {
                     true => Inbound::Empty,
                     false => Inbound::Http2(body),

@@ -1,9 +1,9 @@
 //! Sees every frame that passes between a client and hyper, in both directions, and ends the connection of a client that
-//! only makes work.
+//! only makes work, or that begins with anything but its settings.
 //!
 //! hyper answers PING and SETTINGS without a bound and tells nobody of them, so they are looked at before it reads them. The
-//! farewell (GOAWAY with ENHANCE_YOUR_CALM) is written here too, because hyper can't be asked for it: between two frames of
-//! ours it is a frame like any other; within one, the client isn't reading, and is cut off.
+//! farewell (GOAWAY) is written here too, because hyper can't be asked for it: between two frames of ours it is a frame like
+//! any other; within one, the client isn't reading, and is cut off.
 
 use std::{
     io,
@@ -19,11 +19,12 @@ use super::{
     super::pulse::Pulse,
     floods::Floods,
     frames::{Frame, Frames, kind},
-    glitches::{Flood, Glitches},
+    glitches::Glitches,
     opened::Opened,
 };
 use crate::limits::H2_PREFACE;
 
+const PROTOCOL_ERROR: u8 = 1;
 const ENHANCE_YOUR_CALM: u8 = 11;
 
 /// A connection whose frames are looked at.
@@ -38,7 +39,16 @@ pub(super) struct Tap<I> {
     glitches: Glitches,
     /// The last stream that the client opened.
     last_stream: u32,
+    begins: Begins,
     ended: bool,
+}
+
+/// How a client's frames begin (RFC 9113, 3.4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Begins {
+    Unknown,
+    WithSettings,
+    Otherwise,
 }
 
 impl<I> Tap<I> {
@@ -60,6 +70,7 @@ impl<I> Tap<I> {
             sent: Frames::default(),
             glitches: Glitches::default(),
             last_stream: 0,
+            begins: Begins::Unknown,
             ended: false,
         }
     }
@@ -72,12 +83,17 @@ impl<I> Tap<I> {
     fn receive(&mut self, bytes: &[u8]) {
         let now = self.pulse.age_millis();
         self.received.pass(bytes, |frame| {
+            if self.begins == Begins::Unknown {
+                let settings = frame.kind == kind::SETTINGS && !frame.is_ack();
+                self.begins = if settings { Begins::WithSettings } else { Begins::Otherwise };
+            }
             if frame.kind == kind::HEADERS {
                 self.last_stream = self.last_stream.max(frame.stream);
             }
             self.glitches.received(frame, now);
         });
-        self.pulse.unfinished(self.received.is_unfinished());
+        let silent = self.begins == Begins::Unknown;
+        self.pulse.unfinished(silent || self.received.is_unfinished());
     }
 
     fn send(&mut self, bytes: &[u8]) {
@@ -92,17 +108,31 @@ impl<I> Tap<I> {
 }
 
 impl<I: AsyncWrite + Unpin> Tap<I> {
-    /// Says farewell, if it can be said, and counts.
-    fn end(&mut self, flood: Flood, cx: &mut Context<'_>) {
-        if self.sent.is_between() {
-            let [s0, s1, s2, s3] = self.last_stream.to_be_bytes();
-            let farewell =
-                [0, 0, 8, kind::GOAWAY, 0, 0, 0, 0, 0, s0, s1, s2, s3, 0, 0, 0, ENHANCE_YOUR_CALM];
-            // What does not go out at once is for a client that isn't reading.
-            let _ = Pin::new(&mut self.opened).poll_write(cx, &farewell);
+    /// Ends the connection if there is a reason to.
+    fn judge(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        let code = match (self.glitches.flood(), self.begins) {
+            (Some(_), _) => ENHANCE_YOUR_CALM,
+            (None, Begins::Otherwise) => PROTOCOL_ERROR,
+            (None, _) => return Ok(()),
+        };
+        if !self.ended {
+            self.ended = true;
+            self.say_farewell(code, cx);
+            if let Some(flood) = self.glitches.flood() {
+                self.floods.count(flood, self.client);
+            }
         }
-        self.floods.count(flood, self.client);
-        self.ended = true;
+        Err(io::ErrorKind::ConnectionAborted.into())
+    }
+
+    fn say_farewell(&mut self, code: u8, cx: &mut Context<'_>) {
+        if !self.sent.is_between() {
+            return;
+        }
+        let [s0, s1, s2, s3] = self.last_stream.to_be_bytes();
+        let farewell = [0, 0, 8, kind::GOAWAY, 0, 0, 0, 0, 0, s0, s1, s2, s3, 0, 0, 0, code];
+        // What does not go out at once is for a client that isn't reading.
+        let _ = Pin::new(&mut self.opened).poll_write(cx, &farewell);
     }
 }
 
@@ -116,13 +146,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> AsyncRead for Tap<I> {
         let before = buf.filled().len();
         ready!(Pin::new(&mut this.opened).poll_read(cx, buf))?;
         this.receive(&buf.filled()[before..]);
-        if let Some(flood) = this.glitches.flood() {
-            if !this.ended {
-                this.end(flood, cx);
-            }
-            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
-        }
-        Poll::Ready(Ok(()))
+        Poll::Ready(this.judge(cx))
     }
 }
 
@@ -157,6 +181,8 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Tap<I> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // What was just written may have been the last straw, and nothing more need come.
+        self.judge(cx)?;
         Pin::new(&mut self.opened).poll_flush(cx)
     }
 
