@@ -6,7 +6,7 @@
 //!
 //! When does it settle? A head that is already a failure, an overload or ignored can't get any better, so it settles at
 //! once: the breaker should know now, and the caller may well not read the body of an error. Only a success waits for the
-//! end of the body, because a body that breaks makes a failure of it.
+//! end of the body, because a body that breaks makes a failure of it, and so may its trailers (gRPC tells its status there).
 //!
 //! The age of a dropped call is taken from its last sign of life: its start, or the last frame of its body. A download of
 //! an hour that the client ends is no hung call.
@@ -17,7 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::Response;
+use http::{HeaderMap, Response};
 use http_body::Body;
 
 use crate::{
@@ -27,6 +27,8 @@ use crate::{
 
 /// Whoever keeps the books of a call: told its outcome once.
 pub trait Settle {
+    /// A head came that promises a success. What follows is the body, which may take its time.
+    fn answered(&mut self) {}
     /// The call is over.
     fn settle(self, outcome: Outcome);
 }
@@ -42,6 +44,7 @@ pub struct Ending<C, T: Settle> {
 
 /// The verdicts that are given where the types of response and error are no longer known.
 struct Late<C> {
+    end: fn(&C, Option<&HeaderMap>) -> Outcome,
     body_error: fn(&C, &dyn Any) -> Outcome,
     dropped: fn(&C, Duration) -> Outcome,
 }
@@ -52,18 +55,23 @@ impl<C, T: Settle> Ending<C, T> {
     where
         C: Classify<Res, Err>,
     {
-        let late = Late { body_error: C::body_error, dropped: C::dropped };
+        let late = Late { end: C::end, body_error: C::body_error, dropped: C::dropped };
         Self { books: Some(books), classify, late, clock, alive: now }
     }
 
     /// The call got this response: settles by its head, or goes on with its body.
-    pub fn at_head<B, Err>(self, response: Response<B>) -> Response<Guarded<B, Self>>
+    pub fn at_head<B, Err>(mut self, response: Response<B>) -> Response<Guarded<B, Self>>
     where
         B: Body,
         C: Classify<Response<B>, Err>,
     {
         let guard = match self.classify.response(&response) {
-            Outcome::Success => Some(self),
+            Outcome::Success if self.classify.waits_for_end(&response) => {
+                if let Some(books) = &mut self.books {
+                    books.answered();
+                }
+                Some(self)
+            }
             verdict => {
                 self.settle(verdict);
                 None
@@ -99,7 +107,13 @@ impl<C, T: Settle> Guard for Ending<C, T> {
     }
 
     fn complete(self) {
-        self.settle(Outcome::Success);
+        let verdict = (self.late.end)(&self.classify, None);
+        self.settle(verdict);
+    }
+
+    fn trailers(self, trailers: &HeaderMap) {
+        let verdict = (self.late.end)(&self.classify, Some(trailers));
+        self.settle(verdict);
     }
 
     fn broken(self, error: &dyn Any) {

@@ -14,6 +14,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
@@ -23,6 +24,14 @@ pub trait Guard {
     fn progress(&mut self) {}
     /// The body was complete.
     fn complete(self);
+    /// The body was complete, and these trailers ended it.
+    fn trailers(self, trailers: &HeaderMap)
+    where
+        Self: Sized,
+    {
+        let _ = trailers;
+        self.complete();
+    }
     /// The body broke with this error.
     fn broken(self, error: &dyn Any);
 }
@@ -89,6 +98,12 @@ where
         let mut this = self.project();
         let frame = ready!(this.body.as_mut().poll_frame(cx));
         match &frame {
+            // Nothing comes after trailers, so that nobody may poll again.
+            Some(Ok(frame)) if frame.is_trailers() => {
+                if let (Some(guard), Some(trailers)) = (this.guard.take(), frame.trailers_ref()) {
+                    guard.trailers(trailers);
+                }
+            }
             Some(Ok(_)) if !this.body.is_end_stream() => {
                 if let Some(guard) = this.guard {
                     guard.progress();

@@ -113,6 +113,7 @@ pub mod rejected;
 pub mod store;
 pub mod subject;
 pub mod switchboard;
+mod sync;
 pub mod view;
 pub mod window;
 

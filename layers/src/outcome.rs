@@ -22,14 +22,43 @@ pub enum Outcome {
     Success,
     /// The upstream failed: a 5xx, a broken connection, a time-out, a body cut short.
     Failure,
+    /// The upstream failed, and that says more or less than an ordinary failure does.
+    Weighed(Weight),
     /// Says nothing about the upstream: our own refusal, the client's fault, a call given up early.
     Ignored,
-    /// The upstream asks for less (429, or 503 with `Retry-After`). It counts as neither a success nor a failure of a
-    /// run; a rate may weigh it.
+    /// The upstream asks for less (429). It counts as neither a success nor a failure of a run; a rate weighs it as a failure.
     Overload {
         /// What the upstream asked to wait.
         retry_after: Option<Duration>,
     },
+}
+
+/// How much a failure says, in hundredths of an ordinary one: half a failure is 50, and two of those are as bad as one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Weight(u16);
+
+impl Weight {
+    /// An ordinary failure.
+    pub const ONE: Self = Self(100);
+    /// A hundred ordinary failures. More would let a single call outvote every other one in a window.
+    pub const MAX: Self = Self(10_000);
+
+    /// So many hundredths of an ordinary failure, at most [`Weight::MAX`].
+    pub const fn hundredths(weight: u16) -> Self {
+        if weight > Self::MAX.0 { Self::MAX } else { Self(weight) }
+    }
+
+    /// In hundredths of an ordinary failure.
+    pub const fn in_hundredths(self) -> u16 {
+        self.0
+    }
+}
+
+impl Outcome {
+    /// Whether the upstream failed, with whatever weight.
+    pub const fn is_failure(self) -> bool {
+        matches!(self, Self::Failure | Self::Weighed(_))
+    }
 }
 
 /// Turns what happened to a call into an [`Outcome`].
@@ -38,6 +67,19 @@ pub enum Outcome {
 pub trait Classify<Res, Err> {
     /// The verdict at the response head. A body that breaks later can still worsen it.
     fn response(&self, response: &Res) -> Outcome;
+
+    /// Whether a response that is a success by its head has to wait for the end of its body. By default it does. Say no where
+    /// bodies never end, such as event streams.
+    fn waits_for_end(&self, response: &Res) -> bool {
+        let _ = response;
+        true
+    }
+
+    /// The verdict at the end of a complete body whose head was a success, with its trailers if it had any.
+    fn end(&self, trailers: Option<&HeaderMap>) -> Outcome {
+        let _ = trailers;
+        Outcome::Success
+    }
 
     /// The verdict on an error of the service itself.
     fn error(&self, error: &Err) -> Outcome;
@@ -52,6 +94,14 @@ pub trait Classify<Res, Err> {
     fn dropped(&self, age: Duration) -> Outcome;
 }
 
+mod grpc;
+#[cfg(feature = "tower-http")]
+mod tower_http;
+
+pub use grpc::Grpc;
+#[cfg(feature = "tower-http")]
+pub use tower_http::TowerHttp;
+
 /// The age from which a dropped call counts as hung rather than as given up by a client: 10 s.
 ///
 /// A client that walks away does so at any time, most often early. A call that an *outer* time-out cut has by then lived
@@ -62,17 +112,25 @@ pub const HUNG_AFTER: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone, Copy)]
 pub struct Http {
     hung_after: Duration,
+    busy_is_overload: bool,
 }
 
 impl Http {
     /// A classifier that takes dropped calls older than [`HUNG_AFTER`] as failures.
     pub const fn new() -> Self {
-        Self { hung_after: HUNG_AFTER }
+        Self { hung_after: HUNG_AFTER, busy_is_overload: false }
     }
 
     /// Dropped calls of this age or older are failures, younger ones are ignored.
     pub const fn hung_after(self, age: Duration) -> Self {
-        Self { hung_after: age }
+        Self { hung_after: age, ..self }
+    }
+
+    /// A 503 with `Retry-After` is an upstream that asks for less, as a 429 is, rather than one that fails. For upstreams of
+    /// which you know that they mean it so: many put the header on every 503.
+    #[must_use]
+    pub const fn busy_is_overload(self) -> Self {
+        Self { busy_is_overload: true, ..self }
     }
 
     /// The verdict on a status line and its headers alone.
@@ -102,6 +160,14 @@ impl<B, E: 'static> Classify<http::Response<B>, E> for Http {
     fn response(&self, response: &http::Response<B>) -> Outcome {
         match response.extensions().get::<Rejected>() {
             Some(rejected) => rejected.outcome(),
+            None if self.busy_is_overload
+                && response.status() == StatusCode::SERVICE_UNAVAILABLE =>
+            {
+                match retry_after(response.headers()) {
+                    None => Outcome::Failure,
+                    some => Outcome::Overload { retry_after: some },
+                }
+            }
             None => Self::head(response.status(), response.headers()),
         }
     }
@@ -174,6 +240,21 @@ mod tests {
             http::Response::builder().status(429).header("retry-after", "7").body(()).unwrap();
         let outcome = Classify::<_, BoxError>::response(&Http::new(), &response);
         assert_eq!(outcome, Outcome::Overload { retry_after: Some(Duration::from_secs(7)) });
+    }
+
+    #[test]
+    fn a_503_that_says_when_to_come_back_is_overload_where_that_is_known_to_be_meant() {
+        let verdict = |http: Http, header: bool| {
+            let mut response = http::Response::builder().status(503).body(()).unwrap();
+            if header {
+                response.headers_mut().insert(RETRY_AFTER, 9.into());
+            }
+            Classify::<_, BoxError>::response(&http, &response)
+        };
+        let nine = Outcome::Overload { retry_after: Some(Duration::from_secs(9)) };
+        assert_eq!(verdict(Http::new(), true), Outcome::Failure);
+        assert_eq!(verdict(Http::new().busy_is_overload(), true), nine);
+        assert_eq!(verdict(Http::new().busy_is_overload(), false), Outcome::Failure);
     }
 
     #[test]

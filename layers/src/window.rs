@@ -3,7 +3,7 @@
 //! The ring is cut into buckets of equal length. As time moves on, the oldest bucket leaves and takes its counts with it:
 //! the window slides a bucket at a time, and is never emptied at once. So a count stays for at most the window's length,
 //! and at least for that less one bucket. Adding and summing cost the same for ten calls as for ten million, because the
-//! total is kept and a bucket that leaves is subtracted from it. `now` is an argument: there is no clock in here.
+//! total is kept and a bucket that leaves is subtracted from it. The buckets keep to one beat from the first event on. `now` is an argument: there is no clock in here.
 
 use std::{
     num::NonZeroU32,
@@ -34,44 +34,43 @@ impl SubAssign for Counts {
     }
 }
 
-/// Counts of the recent past. See the [module](self).
-#[derive(Debug, Clone)]
-pub struct Window {
-    ring: Box<[Counts]>,
+/// Counts of the recent past, of any kind that can be added and taken away. See the [module](self).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Window<C = Counts> {
+    ring: Box<[C]>,
     bucket: Duration,
-    total: Counts,
+    total: C,
     /// Where the present bucket stands in the ring, and when it began. Nothing before the first call.
     present: usize,
     began: Option<Instant>,
 }
 
-impl Window {
+impl<C: Copy + Default + AddAssign + SubAssign> Window<C> {
     /// An empty window of this length in this many buckets.
     pub fn new(length: Duration, buckets: NonZeroU32) -> Self {
         // A bucket without a length would never end, or end infinitely often.
         let bucket = (length / buckets.get()).max(Duration::from_nanos(1));
-        let ring = vec![Counts::default(); buckets.get() as usize].into_boxed_slice();
-        Self { ring, bucket, total: Counts::default(), present: 0, began: None }
+        let ring = vec![C::default(); buckets.get() as usize].into_boxed_slice();
+        Self { ring, bucket, total: C::default(), present: 0, began: None }
     }
 
     /// Counts now. A `now` from before the present bucket counts in that bucket.
-    pub fn add(&mut self, now: Instant, counts: Counts) {
+    pub fn add(&mut self, now: Instant, counts: C) {
         self.slide(now);
         self.ring[self.present] += counts;
         self.total += counts;
     }
 
     /// What was counted within the window's length before now.
-    pub fn sum(&mut self, now: Instant) -> Counts {
+    pub fn sum(&mut self, now: Instant) -> C {
         self.slide(now);
         self.total
     }
 
-    /// Forgets everything.
+    /// Forgets what was counted, but not when its buckets begin.
     pub fn clear(&mut self) {
-        self.ring.fill(Counts::default());
-        self.total = Counts::default();
-        self.began = None;
+        self.ring.fill(C::default());
+        self.total = C::default();
     }
 
     fn slide(&mut self, now: Instant) {
@@ -80,18 +79,17 @@ impl Window {
         if age < self.bucket {
             return;
         }
-        let steps = age.as_nanos() / self.bucket.as_nanos();
+        let (steps, rest) =
+            (age.as_nanos() / self.bucket.as_nanos(), age.as_nanos() % self.bucket.as_nanos());
+        // The buckets keep to their beat over any pause. The rest is shorter than a bucket, and five centuries fit into a u64.
+        self.began = now.checked_sub(Duration::from_nanos(rest as u64));
         if steps >= self.ring.len() as u128 {
-            self.clear();
-            self.began = Some(now);
-            return;
+            return self.clear();
         }
         for _ in 0..steps {
             self.present = (self.present + 1) % self.ring.len();
             self.total -= std::mem::take(&mut self.ring[self.present]);
         }
-        // Fewer steps than buckets, and those fit into a u32.
-        self.began = Some(began + self.bucket * steps as u32);
     }
 }
 
@@ -132,6 +130,16 @@ mod tests {
         window.add(start, ERROR);
         window.add(start - SECOND * 5, ERROR);
         assert_eq!(window.sum(start).failures, 2);
+    }
+
+    #[test]
+    fn the_buckets_keep_to_their_beat_over_a_pause_and_over_clearing() {
+        let (mut window, start) = (ten_seconds(), Instant::now());
+        window.add(start, ERROR);
+        window.clear();
+        window.add(start + SECOND * 100 + SECOND / 2, ERROR);
+        assert_eq!(window.sum(start + SECOND * 110 - Duration::from_nanos(1)), ERROR);
+        assert_eq!(window.sum(start + SECOND * 110), Counts::default());
     }
 
     #[test]

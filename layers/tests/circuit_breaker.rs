@@ -17,7 +17,7 @@ use std::{
 
 use http::{Request, Response, StatusCode};
 use portcullis::{
-    circuit_breaker::{Breaker, Change, CircuitBreakerLayer, Permit, Settings, State},
+    circuit_breaker::{Breaker, Change, CircuitBreakerLayer, LostProbe, Permit, Settings, State},
     outcome::{Http, Outcome},
     refuse::AsError,
     rejected::Rejected,
@@ -34,7 +34,7 @@ const REFUSED: StatusCode = StatusCode::SERVICE_UNAVAILABLE;
 /// Opens at two failures, waits 30 s, and probes with one call of at most 10 s.
 fn breaker() -> Breaker {
     let settings = Settings {
-        consecutive_failures: NonZeroU32::new(2).unwrap(),
+        consecutive_failures: NonZeroU32::new(2),
         open_wait: Duration::from_secs(30),
         probe_timeout: Duration::from_secs(10),
         ..Settings::default()
@@ -211,26 +211,32 @@ async fn a_probe_that_is_dropped_gives_its_lease_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_probe_that_hangs_loses_its_lease() {
+async fn a_probe_that_hangs_loses_its_lease_and_opens_it_for_another_wait() {
     let breaker = open_breaker();
+    advance(30).await;
+    let hung = breaker.admit().unwrap();
+    advance(10).await;
+    assert_eq!(breaker.state(), State::Open);
+    assert_eq!(breaker.snapshot().why.as_deref(), Some("a probe had no answer within 10s"));
+    hung.settle(Outcome::Success);
+    assert_eq!(breaker.state(), State::Open, "it has lost its say");
+    advance(30).await;
+    breaker.admit().unwrap().settle(Outcome::Success);
+    assert_eq!(breaker.state(), State::Closed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_probe_that_hangs_makes_room_for_another_one_where_silence_says_nothing() {
+    let breaker = open_breaker();
+    breaker.reconfigure(Settings { lost_probe: LostProbe::Ignored, ..breaker.settings() });
     advance(30).await;
     let hung = breaker.admit().unwrap();
     advance(10).await;
     let next = breaker.admit().unwrap();
     hung.settle(Outcome::Success);
-    assert_eq!(breaker.snapshot().state, State::HalfOpen);
+    assert_eq!(breaker.state(), State::HalfOpen);
     next.settle(Outcome::Success);
-    assert_eq!(breaker.snapshot().state, State::Closed);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_probe_s_success_after_its_time_does_not_count() {
-    let breaker = open_breaker();
-    advance(30).await;
-    let probe = breaker.admit().unwrap();
-    advance(10).await;
-    probe.settle(Outcome::Success);
-    assert_eq!(breaker.snapshot().state, State::HalfOpen);
+    assert_eq!(breaker.state(), State::Closed);
 }
 
 #[tokio::test(start_paused = true)]

@@ -7,7 +7,7 @@ use std::{collections::HashMap, net::IpAddr, sync::Arc};
 
 use portcullis::{
     auto_disable::Meter,
-    circuit_breaker::{self, Breaker},
+    circuit_breaker::{self, Breaker, Late, Profile, Verdict},
     concurrency::Limit,
     rate_limit::Limiter,
     view::Subscriber,
@@ -287,11 +287,13 @@ fn upstream(upstream: &config::Upstream, calls: &Arc<Calls>) -> Arc<Upstream> {
 
 fn breaker_of(name: &Arc<str>, settings: &config::Breaker) -> Breaker {
     let settings = circuit_breaker::Settings {
-        consecutive_failures: settings.consecutive_failures,
+        consecutive_failures: Some(settings.consecutive_failures),
         open_wait: settings.open_wait,
         half_open_probes: settings.half_open_probes,
-        successes_to_close: settings.successes_to_close,
+        verdict: Verdict::Run(settings.successes_to_close),
         probe_timeout: settings.probe_timeout,
+        profile: Profile { late: Late::Dropped, ..Profile::default() },
+        ..circuit_breaker::Settings::default()
     };
     Breaker::new(name.clone(), settings).on_change(|change| {
         let (state, name) = (announced(change.to), &change.breaker);

@@ -23,7 +23,7 @@ impl Core {
 
     /// A call ended. The counts that made the meter trip, if this call did.
     pub(super) fn record(&mut self, outcome: Outcome, now: Instant) -> Option<Counts> {
-        let failures = u64::from(outcome == Outcome::Failure);
+        let failures = u64::from(outcome.is_failure());
         if outcome == Outcome::Ignored {
             return None;
         }

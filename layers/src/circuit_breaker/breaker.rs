@@ -6,21 +6,32 @@
 //! A closed breaker admits with one atomic load; the lock is taken once per call, to settle it.
 
 use std::{
-    collections::VecDeque,
-    fmt, mem,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    fmt,
+    hash::{BuildHasher, RandomState},
+    mem,
+    sync::Arc,
+    task::Waker,
     time::{Duration, Instant, SystemTime},
 };
 
 use super::{
-    core::{Changed, Core, Order, Refusal, Ticket, Verdict},
+    core::{Changed, Core},
+    evidence::{Delta, FleetVerdict},
+    history::{Change, History},
+    order::{Action, Order},
+    permit::Permit,
+    sample::Sample,
     settings::Settings,
+    snapshot::Snapshot,
     state::State,
+    ticket::{Admission, Refusal, Ticket},
+    waiters::Waiters,
 };
-use crate::{ending::Settle, outcome::Outcome, rejected::Rejected};
+use crate::{
+    outcome::Outcome,
+    rejected::Rejected,
+    sync::{AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering, PoisonError},
+};
 
 /// A breaker. Cloning gives another handle of the same one.
 #[derive(Clone)]
@@ -32,6 +43,8 @@ struct Shared {
     listeners: Vec<Listener>,
     /// The core's standing ticket, mirrored so that admission needs no lock; [`SHUT`] where there is none.
     gate: AtomicU64,
+    /// Whether the time of an answer is of interest, mirrored for the same reason.
+    times_answers: AtomicBool,
     locked: Mutex<Locked>,
 }
 
@@ -40,8 +53,9 @@ type Listener = Box<dyn Fn(&Change) + Send + Sync>;
 struct Locked {
     core: Core,
     since: SystemTime,
-    untold: VecDeque<Change>,
+    history: History,
     telling: bool,
+    waiters: Waiters,
 }
 
 /// Somebody's turn to tell; dropped only if a listener panics, and then the next one may.
@@ -56,76 +70,27 @@ impl Drop for Turn<'_> {
 /// No generation reaches it.
 const SHUT: u64 = u64::MAX;
 
-/// A change of state, as listeners hear of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Change {
-    /// The breaker's name.
-    pub breaker: Arc<str>,
-    /// The state that ended.
-    pub from: State,
-    /// The state that began.
-    pub to: State,
-    /// Why, for people.
-    pub reason: String,
-    /// Failures in the state that ended.
-    pub failures: u64,
-    /// Calls in the state that ended.
-    pub calls: u64,
-}
-
-/// A breaker at one moment.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Snapshot {
-    /// Its name.
-    pub name: Arc<str>,
-    /// Its state. Open stays open after the wait, until a call comes to probe.
-    pub state: State,
-    /// Failures in a row; while open, those that opened it.
-    pub failure_count: u64,
-    /// Successes in the present state.
-    pub success_count: u64,
-    /// Calls that were answered, in any state. Ignored ones aren't counted.
-    pub calls_total: u64,
-    /// Those among them that failed.
-    pub failures_total: u64,
-    /// Calls that were refused.
-    pub rejected_total: u64,
-    /// Calls that went through in shadow and would have been refused.
-    pub would_reject_total: u64,
-    /// When the present state began.
-    pub since: SystemTime,
-    /// How long until it probes, if it waits for that.
-    pub retry_after: Option<Duration>,
-    /// Why it is in this state; nothing if it always was.
-    pub why: Option<String>,
-}
-
-/// The leave to make one call. Settle it with the call's outcome; dropped unsettled it is given back and says nothing.
-#[derive(Debug)]
-#[must_use = "a permit that is dropped says nothing about the upstream"]
-pub struct Permit {
-    breaker: Breaker,
-    ticket: Option<Ticket>,
-    at: Instant,
-}
-
 impl Breaker {
-    /// A closed breaker.
+    /// A breaker in its initial state: closed, unless the settings say otherwise.
     pub fn new(name: impl Into<Arc<str>>, settings: Settings) -> Self {
-        let core = Core::new(settings);
-        let gate = AtomicU64::new(gate(&core));
-        let locked = Mutex::new(Locked {
-            core,
-            since: SystemTime::now(),
-            untold: VecDeque::new(),
-            telling: false,
-        });
+        let seed = RandomState::new().hash_one(0);
+        Self::with_parts(name.into(), Core::new(settings, seed, Instant::now()))
+    }
+
+    fn with_parts(name: Arc<str>, core: Core) -> Self {
         Self(Arc::new(Shared {
-            name: name.into(),
+            name,
             clock: Instant::now,
             listeners: Vec::new(),
-            gate,
-            locked,
+            gate: AtomicU64::new(gate(&core)),
+            times_answers: AtomicBool::new(core.settings().slow.is_some()),
+            locked: Mutex::new(Locked {
+                core,
+                since: SystemTime::now(),
+                history: History::default(),
+                telling: false,
+                waiters: Waiters::default(),
+            }),
         }))
     }
 
@@ -136,11 +101,30 @@ impl Breaker {
     #[must_use]
     pub fn with_clock(mut self, clock: fn() -> Instant) -> Self {
         self.unshared().clock = clock;
+        self.begin_again(RandomState::new().hash_one(0))
+    }
+
+    /// Takes chance from a seed, so that what it does by chance can be repeated.
+    ///
+    /// # Panics
+    /// When the handle has been cloned already.
+    #[must_use]
+    pub fn with_seed(mut self, seed: u64) -> Self {
+        self.unshared();
+        self.begin_again(seed)
+    }
+
+    fn begin_again(self, seed: u64) -> Self {
+        let mut locked = self.lock();
+        locked.core = Core::new(*locked.core.settings(), seed, self.now());
+        self.0.gate.store(gate(&locked.core), Ordering::Release);
+        drop(locked);
         self
     }
 
     /// Calls `listener` with each change of state, in order, and outside of the breaker's lock: it may ask the breaker, and
-    /// even order it about. Several listeners are called one after the other.
+    /// even order it about. Several listeners are called one after the other. One that is slower than the breaker changes
+    /// misses what [`CHANGES_KEPT`](super::CHANGES_KEPT) can't hold.
     ///
     /// # Panics
     /// When the handle has been cloned already.
@@ -164,32 +148,50 @@ impl Breaker {
     /// # Errors
     /// [`Rejected::CircuitOpen`] while it refuses.
     pub fn admit(&self) -> Result<Permit, Rejected> {
-        let now = self.now();
+        self.admit_at(self.now())
+    }
+
+    /// Leave to make a call, at a time of the breaker's clock that is known already.
+    ///
+    /// # Errors
+    /// [`Rejected::CircuitOpen`] while it refuses.
+    pub fn admit_at(&self, now: Instant) -> Result<Permit, Rejected> {
+        self.admit_of(None, now)
+    }
+
+    /// Leave to make a call that has a place on the recovery [`Ramp`](super::Ramp): see [`place_of`](super::place_of).
+    ///
+    /// # Errors
+    /// [`Rejected::CircuitOpen`] while it refuses.
+    pub fn admit_of(&self, place: Option<u64>, now: Instant) -> Result<Permit, Rejected> {
         if let Some(ticket) = self.standing_ticket() {
-            return Ok(self.permit(ticket, now));
+            return Ok(Permit::new(self.clone(), ticket, now));
         }
-        match self.with_core(|core| core.admit(now)) {
-            Verdict::Admit(ticket) => Ok(self.permit(ticket, now)),
-            Verdict::Refuse(refusal) => Err(self.rejected(refusal)),
+        match self.with_core(|core| core.admit_of(place, now)) {
+            Admission::Admitted(ticket) => Ok(Permit::new(self.clone(), ticket, now)),
+            Admission::Refused(refusal) => Err(self.rejected(refusal)),
         }
     }
 
-    /// What a call that asked now would hear; asking changes nothing.
+    /// What a call that asked now would hear; asking lets nothing through.
     pub(super) fn refuses(&self) -> bool {
-        self.standing_ticket().is_none() && self.lock().core.refuses(self.now())
+        self.standing_ticket().is_none() && self.with_core(|core| core.refuses(self.now()))
     }
 
     /// Turns away a call for which the service inside was never made ready.
     pub(super) fn turn_away(&self) -> Rejected {
         let now = self.now();
-        self.rejected(self.with_core(|core| (core.turn_away(now), None)))
+        self.rejected(self.with_core(|core| core.turn_away(now)))
     }
 
     /// The breaker as it is now.
     pub fn snapshot(&self) -> Snapshot {
         let now = self.now();
-        let locked = self.lock();
-        let (core, totals) = (&locked.core, locked.core.totals());
+        self.tick();
+        let mut locked = self.lock();
+        let since = locked.since;
+        let core = &mut locked.core;
+        let totals = core.totals();
         Snapshot {
             name: self.0.name.clone(),
             state: core.state(),
@@ -199,57 +201,164 @@ impl Breaker {
             failures_total: totals.answers.failures,
             rejected_total: totals.rejected,
             would_reject_total: totals.would_reject,
-            since: locked.since,
+            totals,
+            window: core.window(now),
+            attempts: core.attempts(),
+            probes: core.probes(),
+            share: core.share(),
+            since,
             retry_after: core.retry_after(now),
-            why: core.why().map(|why| why.to_string()),
+            why: core.why().map(ToString::to_string),
+            order: core.standing_order().cloned(),
+            order_expires_in: core.order_expires().map(|at| at.saturating_duration_since(now)),
         }
+    }
+
+    /// Its state.
+    pub fn state(&self) -> State {
+        self.tick();
+        self.lock().core.state()
     }
 
     /// Whether it is open, by itself or by force.
     pub fn is_open(&self) -> bool {
-        matches!(self.lock().core.state(), State::Open | State::ForcedOpen)
+        matches!(self.state(), State::Open | State::ForcedOpen)
     }
 
     /// Closes it and lets it act by itself again.
     pub fn reset(&self) {
-        self.order(Order::Reset);
+        self.order(Order::new(Action::Reset));
     }
 
     /// Opens it until [`Breaker::reset`].
     pub fn force_open(&self) {
-        self.order(Order::ForceOpen);
+        self.order(Order::new(Action::ForceOpen));
     }
 
     /// Lets everything through until [`Breaker::reset`], counting.
     pub fn disable(&self) {
-        self.order(Order::Disable);
+        self.order(Order::new(Action::Disable));
     }
 
     /// Lets everything through until [`Breaker::reset`], counting what it would have refused.
     pub fn shadow(&self) {
-        self.order(Order::Shadow);
+        self.order(Order::new(Action::Shadow));
     }
 
-    fn order(&self, order: Order) {
-        self.with_core(|core| ((), core.order(order)));
+    /// Opens it for so long, after which it probes.
+    pub fn open_for(&self, wait: Duration) {
+        self.order(Order::new(Action::OpenFor(wait)));
     }
 
-    fn settle(&self, ticket: Ticket, outcome: Outcome, now: Instant) {
-        self.with_core(|core| ((), core.settle(ticket, outcome, now)));
+    /// Opens it until then, after which it probes.
+    pub fn open_until(&self, until: Instant) {
+        self.open_for(until.saturating_duration_since(self.now()));
     }
 
-    /// Puts an event to the core, and tells of the change that it made once the lock is free again.
-    fn with_core<T>(&self, event: impl FnOnce(&mut Core) -> (T, Option<Changed>)) -> T {
+    /// Gives it an operator's order, which tells who gives it, why, and for how long.
+    pub fn order(&self, order: Order) {
+        let now = self.now();
+        self.with_core(|core| core.order(order, now));
+    }
+
+    /// Takes other settings while it lives. Its state, its order, its run, its window and its totals stay; a wait that has
+    /// begun ends as it was given.
+    pub fn reconfigure(&self, settings: Settings) {
+        let now = self.now();
+        self.0.times_answers.store(settings.slow.is_some(), Ordering::Relaxed);
+        self.with_core(|core| core.reconfigure(settings, now));
+    }
+
+    /// The settings in force.
+    pub fn settings(&self) -> Settings {
+        *self.lock().core.settings()
+    }
+
+    /// Does what is due by itself: an order that expires, a lost probe, and with
+    /// [`Settings::automatic_half_open`] the end of the wait. Each call and each look does so too; call it at
+    /// [`Breaker::due_in`] to hear of changes while there is no traffic.
+    pub fn tick(&self) {
+        if self.standing_ticket().is_none() {
+            let now = self.now();
+            self.with_core(|core| core.tick(now));
+        }
+    }
+
+    /// How long until something is due by itself.
+    pub fn due_in(&self) -> Option<Duration> {
+        let due = self.lock().core.due_at();
+        due.map(|at| at.saturating_duration_since(self.now()))
+    }
+
+    /// What was counted since this was asked last, for whoever sums up a fleet.
+    pub fn delta(&self) -> Delta {
+        self.lock().core.delta()
+    }
+
+    /// Takes into account what other instances have counted. It is not handed out by [`Breaker::delta`].
+    pub fn witness(&self, calls: Sample) {
+        let now = self.now();
+        self.with_core(|core| core.witness(calls, now));
+    }
+
+    /// Follows what a fleet has decided. An operator's order stands above it.
+    pub fn follow(&self, verdict: FleetVerdict) {
+        let now = self.now();
+        self.with_core(|core| core.follow(verdict, now));
+    }
+
+    /// The changes after the one with this number that are still kept, oldest first; all that are kept for 0.
+    pub fn changes_since(&self, number: u64) -> Vec<Change> {
+        self.lock().history.since(number)
+    }
+
+    pub(super) fn answered(&self, ticket: Ticket) {
+        self.lock().core.answered(ticket);
+    }
+
+    /// Settles a call. The clock is looked at only where the time matters and isn't known.
+    pub(super) fn settle(
+        &self,
+        ticket: Ticket,
+        outcome: Outcome,
+        at: Instant,
+        took: Option<Duration>,
+        now: Option<Instant>,
+    ) {
+        self.with_core(|core| {
+            let now = now
+                .unwrap_or_else(|| if core.is_timeless(ticket, outcome) { at } else { self.now() });
+            core.settle(
+                ticket,
+                outcome,
+                took.unwrap_or_else(|| now.saturating_duration_since(at)),
+                now,
+            );
+        });
+    }
+
+    /// Puts an event to the core, and tells of the changes that it made once the lock is free again.
+    fn with_core<T>(&self, event: impl FnOnce(&mut Core) -> T) -> T {
         let mut locked = self.lock();
-        let before = locked.core.standing_ticket();
-        let (answer, changed) = event(&mut locked.core);
-        if locked.core.standing_ticket() != before {
+        let (before, probes) = (locked.core.generation(), locked.core.probes());
+        let answer = event(&mut locked.core);
+        let has_moved = locked.core.generation() != before;
+        if has_moved {
             self.0.gate.store(gate(&locked.core), Ordering::Release);
         }
-        let Some(changed) = changed else { return answer };
-        locked.since = SystemTime::now();
-        locked.untold.push_back(self.change(changed));
+        // Whoever waits can get in after a change, or when a probe has given its place back.
+        let wakes = has_moved || locked.core.probes() < probes;
+        let wakers = if wakes { locked.waiters.take_all() } else { Vec::new() };
+        if !locked.core.has_changed() && wakers.is_empty() {
+            return answer;
+        }
+        for changed in locked.core.take_changes() {
+            locked.since = SystemTime::now();
+            let since = locked.since;
+            locked.history.add(|number| self.change(changed, number, since));
+        }
         drop(locked);
+        wakers.into_iter().for_each(Waker::wake);
         self.tell();
         answer
     }
@@ -257,9 +366,11 @@ impl Breaker {
     /// Tells the listeners what they haven't heard yet, one at a time and in order. Whoever finds another one telling, or is
     /// a listener itself, leaves its change to that one.
     fn tell(&self) {
-        if mem::replace(&mut self.lock().telling, true) {
+        let mut locked = self.lock();
+        if !locked.history.has_untold() || mem::replace(&mut locked.telling, true) {
             return;
         }
+        drop(locked);
         let turn = Turn(self);
         while let Some(change) = self.next_untold() {
             self.0.listeners.iter().for_each(|listener| listener(&change));
@@ -271,14 +382,63 @@ impl Breaker {
     /// lying between two who each think that the other one tells it.
     fn next_untold(&self) -> Option<Change> {
         let mut locked = self.lock();
-        let next = locked.untold.pop_front();
+        let next = locked.history.next_untold();
         locked.telling = next.is_some();
         next
     }
 
-    fn change(&self, Changed { from, to, why, counted }: Changed) -> Change {
+    fn change(&self, changed: Changed, number: u64, at: SystemTime) -> Change {
+        let Changed { from, to, why, counted } = changed;
         let (failures, calls) = (counted.failures, counted.calls);
-        Change { breaker: self.0.name.clone(), from, to, reason: why.to_string(), failures, calls }
+        Change {
+            number,
+            at,
+            breaker: self.0.name.clone(),
+            from,
+            to,
+            reason: why.to_string(),
+            why,
+            failures,
+            calls,
+        }
+    }
+
+    /// Whether it admits every call at present.
+    #[cfg(feature = "back-pressure")]
+    pub(super) fn stands(&self) -> bool {
+        self.standing_ticket().is_some()
+    }
+
+    /// Leave to make a call, if there is one; nobody is refused.
+    #[cfg(feature = "back-pressure")]
+    pub(super) fn admit_quietly(&self) -> Option<Permit> {
+        let now = self.now();
+        let ticket = self.with_core(|core| match core.refuses(now) {
+            true => None,
+            false => match core.admit(now) {
+                Admission::Admitted(ticket) => Some(ticket),
+                Admission::Refused(_) => None,
+            },
+        })?;
+        Some(Permit::new(self.clone(), ticket, now))
+    }
+
+    /// A place among those who wait until it may admit.
+    #[cfg(feature = "back-pressure")]
+    pub(super) fn waiting_place(&self) -> u64 {
+        self.lock().waiters.place()
+    }
+
+    /// Wakes this one at the next event that may let it in. Tells how long that takes at most, if time alone does it.
+    #[cfg(feature = "back-pressure")]
+    pub(super) fn wait(&self, place: u64, waker: &Waker) -> Option<Duration> {
+        self.lock().waiters.wait(place, waker);
+        self.due_in()
+    }
+
+    #[cfg(feature = "back-pressure")]
+    pub(super) fn leave(&self, place: u64) {
+        self.lock().waiters.leave(place);
     }
 
     fn standing_ticket(&self) -> Option<Ticket> {
@@ -286,15 +446,19 @@ impl Breaker {
         (generation != SHUT).then(|| Ticket::of_generation(generation))
     }
 
-    fn permit(&self, ticket: Ticket, at: Instant) -> Permit {
-        Permit { breaker: self.clone(), ticket: Some(ticket), at }
-    }
-
     fn rejected(&self, Refusal { retry_after, forced }: Refusal) -> Rejected {
         Rejected::CircuitOpen { breaker: self.0.name.clone(), retry_after, forced }
     }
 
-    fn now(&self) -> Instant {
+    pub(super) fn times_answers(&self) -> bool {
+        self.0.times_answers.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn clock(&self) -> fn() -> Instant {
+        self.0.clock
+    }
+
+    pub(super) fn now(&self) -> Instant {
         (self.0.clock)()
     }
 
@@ -314,41 +478,5 @@ impl fmt::Debug for Breaker {
             .field("name", &self.0.name)
             .field("state", &self.lock().core.state())
             .finish()
-    }
-}
-
-impl Permit {
-    /// Tells the breaker how the call ended.
-    pub fn settle(mut self, outcome: Outcome) {
-        let Some(ticket) = self.ticket.take() else { return };
-        // A success of an ordinary call depends on no time, so it spares the clock.
-        let timeless = outcome == Outcome::Success && !ticket.is_probe();
-        let now = if timeless { self.at } else { self.breaker.now() };
-        self.breaker.settle(ticket, outcome, now);
-    }
-
-    /// When the call was admitted.
-    pub(super) const fn at(&self) -> Instant {
-        self.at
-    }
-
-    pub(super) fn clock(&self) -> fn() -> Instant {
-        self.breaker.0.clock
-    }
-}
-
-impl Settle for Permit {
-    fn settle(self, outcome: Outcome) {
-        Self::settle(self, outcome);
-    }
-}
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        if let Some(ticket) = self.ticket.take()
-            && ticket.is_probe()
-        {
-            self.breaker.settle(ticket, Outcome::Ignored, self.breaker.now());
-        }
     }
 }

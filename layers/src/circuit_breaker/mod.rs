@@ -1,17 +1,21 @@
 //! The circuit breaker: fails fast while the upstream is known to be bad.
 //!
-//! *When it acts.* After a run of failures ([`Settings::consecutive_failures`]) it opens, and refuses every call for
-//! [`Settings::open_wait`]. A success in between ends the run. An overload (429) and everything that says nothing about the
-//! upstream neither lengthen nor end it.
+//! *When it acts.* Whichever of its rules is met first opens it: a run of failures
+//! ([`Settings::consecutive_failures`]), a share of failures or of slow calls in a window that truly slides
+//! ([`Settings::failure_rate`], [`Settings::slow`]), an objective that is surely missed ([`Settings::objective`]), or an
+//! upstream that asks to be left alone ([`Settings::retry_after_max`]). Then it refuses every call for
+//! [`Settings::open_wait`], which may grow while the upstream stays bad ([`Settings::backoff`]). It says which rule it was,
+//! with the numbers.
 //!
 //! *How it recovers.* The first call after the wait finds it half-open and goes through as a probe. At most
 //! [`Settings::half_open_probes`] probes are under way at once, each on a lease that runs out after
-//! [`Settings::probe_timeout`], so that a probe which never comes back doesn't block the others. Only probes decide:
-//! [`Settings::successes_to_close`] successes close it, one failure opens it for another wait.
+//! [`Settings::probe_timeout`], so that a probe which never comes back doesn't block the others. Only probes decide, by
+//! [`Settings::verdict`]. Where a herd waits, a [`Ramp`] lets it back in step by step, the same users first and last.
 //!
-//! *When it keeps still.* An answer counts only in the state in which its call was admitted: what comes late changes
-//! nothing. A call that its caller gives up early says nothing; one that is given up after a long silence is a failure.
-//! Forced open, disabled and shadow stay until an operator resets it.
+//! *When it keeps still.* A call that its caller gives up early says nothing; one that is given up after a long silence is a
+//! failure. Our own refusals further in say nothing. What was admitted before the state changed never decides over a
+//! half-open breaker. An operator's [`Order`] (forced open, disabled, shadow) stands above all until it is taken back or
+//! expires. In every state it goes on counting.
 //!
 //! tower has no breaker of its own. Against `ConcurrencyLimit` and `LoadShed`, which look at how much is under way here,
 //! this looks at how the upstream fares.
@@ -44,19 +48,53 @@
 //! # }
 //! ```
 
+mod backoff;
 mod breaker;
-mod core;
+mod chance;
+pub mod core;
+mod evidence;
 mod future;
+mod history;
 mod layer;
+mod order;
+#[cfg(feature = "back-pressure")]
+mod patience;
+mod permit;
+mod probation;
+mod profile;
+mod ramp;
+mod ratio;
+mod recent;
+mod rules;
+mod sample;
 mod service;
 mod settings;
+mod snapshot;
 mod state;
+mod ticket;
+mod totals;
+mod waiters;
+mod why;
 
 pub use self::{
-    breaker::{Breaker, Change, Permit, Snapshot},
+    backoff::Backoff,
+    breaker::Breaker,
+    core::Changed,
+    evidence::{Delta, FleetVerdict},
     future::ResponseFuture,
+    history::{CHANGES_KEPT, Change},
     layer::CircuitBreakerLayer,
+    order::{Action, Order},
+    permit::Permit,
+    profile::{Judges, Late, Minimum, Profile, Threshold},
+    ramp::{Place, Ramp, Unplaced, place_of},
+    ratio::Ratio,
+    sample::Sample,
     service::{Call, CircuitBreaker, ResponseBody},
-    settings::Settings,
+    settings::{HalfOpenMax, LostProbe, Objective, Settings, Slow, Span, Then, Verdict},
+    snapshot::Snapshot,
     state::State,
+    ticket::{Admission, Refusal, Ticket},
+    totals::{Tally, Totals},
+    why::Why,
 };

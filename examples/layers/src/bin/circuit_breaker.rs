@@ -33,7 +33,7 @@ async fn main() -> Result<(), BoxError> {
     let upstream = Upstream::default();
     let address = upstream.serve().await?;
     let settings = Settings {
-        consecutive_failures: NonZeroU32::MIN.saturating_add(2),
+        consecutive_failures: Some(NonZeroU32::MIN.saturating_add(2)),
         open_wait: Duration::from_secs(30),
         ..Settings::default()
     };

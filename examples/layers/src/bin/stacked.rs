@@ -42,7 +42,7 @@ async fn main() -> Result<(), BoxError> {
     let theme = Flag { key: "new-checkout".into(), enabled: true, rollout: Rollout::ALL };
     let (desk, subscriber) = Desk::new(["orders"], [theme]);
     let settings = circuit_breaker::Settings {
-        consecutive_failures: FAILURES,
+        consecutive_failures: Some(FAILURES),
         open_wait: OPEN_WAIT,
         ..Default::default()
     };

@@ -5,6 +5,9 @@ use std::num::NonZeroU32;
 use proptest::prelude::*;
 
 use super::*;
+use crate::circuit_breaker::{
+    Backoff, HalfOpenMax, Late, Objective, Profile, Ramp, Ratio, Slow, Span, Verdict,
+};
 
 const WAIT: Duration = Duration::from_secs(30);
 const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -13,11 +16,13 @@ const OVERLOAD: Outcome = Outcome::Overload { retry_after: None };
 fn settings(failures: u32, probes: u32, successes: u32) -> Settings {
     let some = |n| NonZeroU32::new(n).unwrap();
     Settings {
-        consecutive_failures: some(failures),
+        consecutive_failures: Some(some(failures)),
         open_wait: WAIT,
         half_open_probes: some(probes),
-        successes_to_close: some(successes),
+        verdict: Verdict::Run(some(successes)),
         probe_timeout: PROBE_TIMEOUT,
+        profile: Profile { late: Late::Dropped, ..Profile::default() },
+        ..Settings::default()
     }
 }
 
@@ -30,12 +35,13 @@ struct Rig {
 
 impl Rig {
     fn new(settings: Settings) -> Self {
-        Self { core: Core::new(settings), now: Instant::now(), changes: Vec::new() }
+        let now = Instant::now();
+        Self { core: Core::new(settings, 7, now), now, changes: Vec::new() }
     }
 
     fn open(settings: Settings) -> Self {
         let mut rig = Self::new(settings);
-        for _ in 0..settings.consecutive_failures.get() {
+        for _ in 0..settings.consecutive_failures.unwrap().get() {
             rig.call(Outcome::Failure);
         }
         assert_eq!(rig.core.state(), State::Open);
@@ -49,23 +55,28 @@ impl Rig {
     }
 
     fn admit(&mut self) -> Option<Ticket> {
-        let (verdict, changed) = self.core.admit(self.now);
-        self.changes.extend(changed);
-        match verdict {
-            Verdict::Admit(ticket) => Some(ticket),
-            Verdict::Refuse(_) => None,
+        let answer = self.core.admit(self.now);
+        self.changes.extend(self.core.take_changes());
+        match answer {
+            Admission::Admitted(ticket) => Some(ticket),
+            Admission::Refused(_) => None,
         }
     }
 
     fn retry_after(&mut self) -> Duration {
-        match self.core.admit(self.now).0 {
-            Verdict::Refuse(refusal) => refusal.retry_after,
-            Verdict::Admit(_) => panic!("admitted"),
+        match self.core.admit(self.now) {
+            Admission::Refused(refusal) => refusal.retry_after,
+            Admission::Admitted(_) => panic!("admitted"),
         }
     }
 
     fn settle(&mut self, ticket: Ticket, outcome: Outcome) {
-        self.changes.extend(self.core.settle(ticket, outcome, self.now));
+        self.settle_after(ticket, outcome, Duration::ZERO);
+    }
+
+    fn settle_after(&mut self, ticket: Ticket, outcome: Outcome, took: Duration) {
+        self.core.settle(ticket, outcome, took, self.now);
+        self.changes.extend(self.core.take_changes());
     }
 
     fn call(&mut self, outcome: Outcome) {
@@ -73,8 +84,13 @@ impl Rig {
         self.settle(ticket, outcome);
     }
 
-    fn order(&mut self, order: Order) {
-        self.changes.extend(self.core.order(order));
+    fn order(&mut self, action: Action) {
+        self.give(Order::new(action));
+    }
+
+    fn give(&mut self, order: Order) {
+        self.core.order(order, self.now);
+        self.changes.extend(self.core.take_changes());
     }
 
     fn state(&self) -> State {
@@ -219,14 +235,14 @@ fn late_failures_do_not_open_what_has_recovered() {
 fn what_was_under_way_before_a_reset_does_not_count_after_it() {
     let mut rig = Rig::new(settings(1, 1, 1));
     let late = rig.admit().expect("closed");
-    rig.order(Order::Reset);
+    rig.order(Action::Reset);
     rig.settle(late, Outcome::Failure);
     assert_eq!(rig.state(), State::Closed);
 }
 
 #[test]
 fn a_probe_that_never_comes_back_loses_its_lease() {
-    let mut rig = Rig::half_open(settings(1, 1, 1));
+    let mut rig = Rig::half_open(Settings { lost_probe: LostProbe::Ignored, ..settings(1, 1, 1) });
     let lost = rig.admit().expect("a probe");
     assert_eq!(rig.retry_after(), PROBE_TIMEOUT);
     rig.now += PROBE_TIMEOUT;
@@ -251,18 +267,18 @@ fn a_lease_of_an_older_probation_is_worth_nothing_in_a_newer_one() {
 #[test]
 fn forced_open_stays_until_reset() {
     let mut rig = Rig::new(settings(1, 1, 1));
-    rig.order(Order::ForceOpen);
+    rig.order(Action::ForceOpen);
     rig.now += WAIT * 100;
     assert_eq!(rig.admit(), None);
     assert_eq!(rig.core.retry_after(rig.now), None, "nobody knows");
-    rig.order(Order::Reset);
+    rig.order(Action::Reset);
     assert!(rig.admit().is_some());
 }
 
 #[test]
 fn disabled_admits_and_counts_and_never_opens() {
     let mut rig = Rig::open(settings(1, 1, 1));
-    rig.order(Order::Disable);
+    rig.order(Action::Disable);
     (0..10).for_each(|_| rig.call(Outcome::Failure));
     assert_eq!(rig.state(), State::Disabled);
     assert_eq!((rig.core.run(), rig.core.totals().answers.failures), (10, 11));
@@ -271,7 +287,7 @@ fn disabled_admits_and_counts_and_never_opens() {
 #[test]
 fn a_shadow_counts_what_it_would_have_refused_and_refuses_nobody() {
     let mut rig = Rig::new(settings(2, 1, 1));
-    rig.order(Order::Shadow);
+    rig.order(Action::Shadow);
     (0..5).for_each(|_| rig.call(Outcome::Failure));
     assert_eq!(rig.state(), State::Shadow);
     assert_eq!((rig.core.totals().would_reject, rig.core.totals().rejected), (3, 0));
@@ -289,12 +305,372 @@ fn a_wait_beyond_the_end_of_time_is_long_but_no_panic() {
     assert!(rig.retry_after() > WAIT);
 }
 
+#[test]
+fn a_lost_probe_opens_it_as_of_the_moment_in_which_it_was_lost() {
+    let mut rig = Rig::half_open(settings(1, 1, 1));
+    let lost = rig.admit().expect("a probe");
+    rig.now += PROBE_TIMEOUT + WAIT - Duration::from_secs(1);
+    assert_eq!(rig.retry_after(), Duration::from_secs(1));
+    assert_eq!(rig.core.totals().lost_probes, 1);
+    rig.settle(lost, Outcome::Success);
+    assert_eq!(rig.state(), State::Open, "too late");
+    assert_eq!(rig.changes.last().unwrap().why.to_string(), "a probe had no answer within 10s");
+}
+
+#[test]
+fn a_probe_whose_head_was_good_is_not_lost_however_long_its_body_takes() {
+    let mut rig = Rig::half_open(settings(1, 1, 1));
+    let download = rig.admit().expect("a probe");
+    rig.core.answered(download);
+    rig.now += PROBE_TIMEOUT;
+    assert!(rig.admit().is_some(), "another one takes its place");
+    assert_eq!((rig.state(), rig.core.totals().lost_probes), (State::HalfOpen, 0));
+}
+
+#[test]
+fn a_late_answer_is_recorded_in_the_closed_state_that_it_meets_if_the_profile_says_so() {
+    let mut rig = Rig::new(Settings { profile: Profile::RESILIENCE4J, ..settings(1, 1, 1) });
+    let late = rig.admit().expect("closed");
+    rig.call(Outcome::Failure);
+    rig.now += WAIT;
+    rig.call(Outcome::Success);
+    rig.settle(late, Outcome::Failure);
+    assert_eq!(rig.state(), State::Open);
+}
+
+/// Rates only, over the last ten calls, from four calls on.
+fn rates() -> Settings {
+    Settings {
+        consecutive_failures: None,
+        failure_rate: Some(Ratio::percent(50)),
+        span: Span::Calls(NonZeroU32::new(10).unwrap()),
+        minimum_calls: NonZeroU32::new(4).unwrap(),
+        ..settings(1, 1, 1)
+    }
+}
+
+#[test]
+fn a_rate_opens_at_its_threshold_once_there_are_enough_calls() {
+    let mut rig = Rig::new(rates());
+    rig.call(Outcome::Failure);
+    rig.call(Outcome::Failure);
+    rig.call(Outcome::Success);
+    assert_eq!(rig.state(), State::Closed);
+    rig.call(Outcome::Success);
+    assert_eq!(rig.state(), State::Open, "a success may be the call that is enough");
+    assert_eq!(rig.changes[0].why.to_string(), "2 of 4 calls failed, 50 % are too many");
+}
+
+#[test]
+fn with_polly_s_profile_only_a_failure_opens() {
+    let mut rig = Rig::new(Settings { profile: Profile::POLLY, ..rates() });
+    for outcome in [Outcome::Failure, Outcome::Failure, Outcome::Success, Outcome::Success] {
+        rig.call(outcome);
+    }
+    assert_eq!(rig.state(), State::Closed);
+    rig.call(Outcome::Failure);
+    assert_eq!(rig.state(), State::Open);
+}
+
+#[test]
+fn with_sentinel_s_profile_a_rate_must_pass_its_threshold() {
+    let mut rig = Rig::new(Settings { profile: Profile::SENTINEL, ..rates() });
+    for outcome in [Outcome::Success, Outcome::Success, Outcome::Failure, Outcome::Failure] {
+        rig.call(outcome);
+    }
+    assert_eq!(rig.state(), State::Closed);
+    rig.call(Outcome::Failure);
+    assert_eq!(rig.state(), State::Open);
+}
+
+#[test]
+fn with_recloser_s_profile_a_rate_is_judged_one_call_later() {
+    let mut rig = Rig::new(Settings { profile: Profile::RECLOSER, ..rates() });
+    (0..4).for_each(|_| rig.call(Outcome::Failure));
+    assert_eq!(rig.state(), State::Closed);
+    rig.call(Outcome::Failure);
+    assert_eq!(rig.state(), State::Open);
+}
+
+#[test]
+fn an_overload_counts_in_the_rate_and_not_in_the_run() {
+    let mut rig = Rig::new(Settings { consecutive_failures: NonZeroU32::new(2), ..rates() });
+    (0..3).for_each(|_| rig.call(OVERLOAD));
+    assert_eq!(rig.state(), State::Closed);
+    rig.call(OVERLOAD);
+    assert_eq!(rig.changes[0].why.to_string(), "4 of 4 calls failed, 50 % are too many");
+}
+
+#[test]
+fn an_upstream_that_asks_to_be_left_alone_is_within_bounds() {
+    let asks = |seconds| Outcome::Overload { retry_after: Some(Duration::from_secs(seconds)) };
+    let listens = Settings { retry_after_max: Some(WAIT), ..settings(5, 1, 1) };
+    for (asked, waits) in [(7, 7), (3_600, 30)] {
+        let mut rig = Rig::new(listens);
+        rig.call(asks(asked));
+        assert_eq!(rig.retry_after(), Duration::from_secs(waits));
+    }
+    let mut deaf = Rig::new(settings(5, 1, 1));
+    deaf.call(asks(7));
+    assert_eq!(deaf.state(), State::Closed);
+}
+
+#[test]
+fn half_a_failure_is_half_as_bad() {
+    let half = Outcome::Weighed(Weight::hundredths(50));
+    let mut rig = Rig::new(settings(2, 1, 1));
+    (0..3).for_each(|_| rig.call(half));
+    assert_eq!(rig.state(), State::Closed);
+    rig.call(half);
+    assert_eq!(rig.state(), State::Open);
+    let mut rig = Rig::new(rates());
+    (0..3).for_each(|_| rig.call(half));
+    rig.call(Outcome::Success);
+    assert_eq!(rig.state(), State::Closed, "37.5 %");
+    rig.call(Outcome::Failure);
+    assert_eq!(rig.state(), State::Open, "50 %");
+}
+
+/// What takes longer than a second is slow.
+fn slow_rate() -> Settings {
+    let slow = Slow { longer_than: Duration::from_secs(1), rate: Ratio::percent(50) };
+    Settings { failure_rate: None, slow: Some(slow), ..rates() }
+}
+
+#[test]
+fn slow_calls_open_it_though_they_went_well() {
+    let mut rig = Rig::new(slow_rate());
+    for millis in [1_000, 1_000, 1_001, 1_001] {
+        let ticket = rig.admit().expect("closed");
+        rig.settle_after(ticket, Outcome::Success, Duration::from_millis(millis));
+    }
+    assert_eq!(
+        rig.changes[0].why.to_string(),
+        "2 of 4 calls took longer than 1s, 50 % are too many"
+    );
+}
+
+#[test]
+fn a_slow_probe_does_not_close_it() {
+    let mut rig = Rig::new(slow_rate());
+    rig.order(Action::OpenFor(WAIT));
+    rig.now += WAIT;
+    let probe = rig.admit().expect("a probe");
+    rig.settle_after(probe, Outcome::Success, Duration::from_secs(2));
+    assert_eq!(rig.state(), State::Open);
+}
+
+#[test]
+fn the_objective_is_judged_by_what_is_sure() {
+    let objective = Objective { failures: Ratio::percent(5), z_hundredths: 300 };
+    let mut rig = Rig::new(Settings {
+        failure_rate: None,
+        objective: Some(objective),
+        span: Span::Calls(NonZeroU32::new(100).unwrap()),
+        minimum_calls: NonZeroU32::new(10).unwrap(),
+        ..rates()
+    });
+    (0..100).for_each(|_| rig.call(Outcome::Success));
+    let mut failures = 0;
+    while rig.state() == State::Closed {
+        rig.call(Outcome::Failure);
+        failures += 1;
+    }
+    assert_eq!(failures, 12, "a black-out after a hundred good calls");
+    let why = rig.changes[0].why.to_string();
+    assert!(why.starts_with("12 of 100 calls failed: surely more than 5."), "{why}");
+}
+
+#[test]
+fn a_verdict_by_rate_lets_so_many_through_and_no_more() {
+    let verdict =
+        Verdict::Rate { calls: NonZeroU32::new(4).unwrap(), failures: Ratio::percent(50) };
+    for (failures, state) in [(1, State::Closed), (2, State::Open)] {
+        let mut rig = Rig::half_open(Settings { verdict, ..settings(1, 10, 1) });
+        let probes: Vec<_> = (0..4).map(|_| rig.admit().expect("a probe")).collect();
+        assert_eq!(rig.admit(), None);
+        for (place, probe) in probes.into_iter().enumerate() {
+            assert_eq!((rig.state(), rig.admit()), (State::HalfOpen, None));
+            rig.settle(probe, if place < failures { Outcome::Failure } else { Outcome::Success });
+        }
+        assert_eq!(rig.state(), state);
+    }
+}
+
+#[test]
+fn half_open_ends_when_it_lasted_for_too_long() {
+    for (then, state) in [(Then::Opens, State::Open), (Then::Closes, State::Closed)] {
+        let max = HalfOpenMax { after: Duration::from_secs(5), then };
+        let mut rig = Rig::half_open(Settings { half_open_max: Some(max), ..settings(1, 1, 1) });
+        let _probe = rig.admit();
+        rig.now += Duration::from_secs(5);
+        rig.core.tick(rig.now);
+        assert_eq!(rig.state(), state);
+    }
+}
+
+#[test]
+fn half_open_comes_by_itself_if_it_is_told_to() {
+    let mut rig = Rig::half_open(Settings { automatic_half_open: true, ..settings(1, 1, 1) });
+    assert_eq!(rig.core.due_at(), Some(rig.now));
+    rig.core.tick(rig.now);
+    assert_eq!(rig.state(), State::HalfOpen);
+}
+
+#[test]
+fn waits_grow_while_it_stays_bad_and_begin_anew_once_it_was_good() {
+    let backoff = Backoff { jitter: Ratio::NONE, ..Backoff::DOUBLING };
+    let mut rig = Rig::open(Settings { backoff, ..settings(1, 1, 1) });
+    for factor in [2, 4, 8] {
+        let wait = rig.retry_after();
+        rig.now += wait;
+        rig.call(Outcome::Failure);
+        assert_eq!(rig.retry_after(), WAIT * factor);
+    }
+    rig.now += WAIT * 8;
+    rig.call(Outcome::Success);
+    rig.call(Outcome::Failure);
+    assert_eq!(rig.retry_after(), WAIT);
+}
+
+#[test]
+fn traffic_comes_back_step_by_step_and_the_same_keys_stay_in() {
+    let ramp =
+        Ramp { from: Ratio::percent(10), growth_hundredths: 300, step: Duration::from_secs(5) };
+    let mut rig = Rig::half_open(Settings { ramp: Some(ramp), ..settings(1, 1, 1) });
+    rig.call(Outcome::Success);
+    let mut let_in: Vec<u64> = Vec::new();
+    for percent in [10_usize, 30, 90] {
+        assert_eq!(
+            (rig.state(), rig.core.share()),
+            (State::HalfOpen, Some(Ratio::percent(percent as u32)))
+        );
+        let now_in: Vec<u64> = (0..1_000)
+            .filter(|key| {
+                let answer = rig.core.admit_of(Some(*key), rig.now);
+                if let Admission::Admitted(ticket) = answer {
+                    rig.core.settle(ticket, Outcome::Success, Duration::ZERO, rig.now);
+                }
+                matches!(answer, Admission::Admitted(_))
+            })
+            .collect();
+        assert!(now_in.len().abs_diff(percent * 10) < 60, "{} of {percent} %", now_in.len());
+        assert!(let_in.iter().all(|key| now_in.contains(key)));
+        let_in = now_in;
+        rig.now += Duration::from_secs(5);
+        rig.core.tick(rig.now);
+    }
+    assert_eq!(rig.state(), State::Closed);
+}
+
+#[test]
+fn a_step_of_the_ramp_lasts_until_a_call_went_well_and_a_failure_ends_the_climb() {
+    let ramp = Ramp { from: Ratio::ALL, growth_hundredths: 200, step: Duration::from_secs(5) };
+    let mut rig = Rig::half_open(Settings { ramp: Some(ramp), ..settings(1, 1, 1) });
+    rig.call(Outcome::Success);
+    rig.now += Duration::from_secs(500);
+    rig.core.tick(rig.now);
+    assert_eq!(rig.state(), State::HalfOpen);
+    rig.call(Outcome::Failure);
+    assert_eq!(rig.state(), State::Open);
+}
+
+#[test]
+fn an_order_tells_who_and_why_and_ends_when_it_expires() {
+    let mut rig = Rig::new(settings(1, 1, 1));
+    let order = Order::new(Action::ForceOpen).by("ana").because("INC-42").lasting(WAIT);
+    rig.give(order.clone());
+    assert_eq!(rig.changes[0].why.to_string(), "forced open by ana: INC-42");
+    assert_eq!(rig.core.standing_order(), Some(&order));
+    rig.now += WAIT - Duration::from_nanos(1);
+    assert_eq!(rig.retry_after(), Duration::from_nanos(1), "here it is known");
+    rig.now += Duration::from_nanos(1);
+    assert!(rig.admit().is_some());
+    assert_eq!((rig.state(), rig.core.standing_order()), (State::Closed, None));
+    assert_eq!(rig.changes[1].why.to_string(), "an order has expired: forced open by ana: INC-42");
+}
+
+#[test]
+fn a_disabled_breaker_has_no_standing_ticket_while_its_order_may_expire() {
+    let mut rig = Rig::new(settings(1, 1, 1));
+    rig.give(Order::new(Action::Disable).lasting(WAIT));
+    assert_eq!(rig.core.standing_ticket(), None);
+    rig.now += WAIT;
+    rig.call(Outcome::Failure);
+    assert_eq!(rig.state(), State::Open);
+}
+
+#[test]
+fn it_begins_in_the_state_that_it_is_told_to() {
+    for initial in [
+        State::Closed,
+        State::Open,
+        State::HalfOpen,
+        State::ForcedOpen,
+        State::Disabled,
+        State::Shadow,
+    ] {
+        let rig = Rig::new(Settings { initial, ..settings(1, 1, 1) });
+        assert_eq!(rig.state(), initial);
+    }
+}
+
+#[test]
+fn other_settings_keep_what_was_counted_and_what_was_ordered() {
+    let mut rig = Rig::new(settings(5, 1, 1));
+    (0..3).for_each(|_| rig.call(Outcome::Failure));
+    let before = rig.core.totals();
+    rig.core.reconfigure(settings(4, 1, 1), rig.now);
+    assert_eq!((rig.core.totals(), rig.core.run()), (before, 3));
+    rig.call(Outcome::Failure);
+    assert_eq!(rig.state(), State::Open);
+    rig.core.reconfigure(Settings { open_wait: WAIT * 2, ..settings(4, 1, 1) }, rig.now);
+    assert_eq!(rig.retry_after(), WAIT, "the wait that has begun ends as it was given");
+    rig.order(Action::ForceOpen);
+    rig.core.reconfigure(settings(1, 1, 1), rig.now);
+    assert_eq!(rig.state(), State::ForcedOpen);
+}
+
+#[test]
+fn a_window_keeps_its_calls_when_it_changes_its_size() {
+    let mut rig = Rig::new(rates());
+    (0..3).for_each(|_| rig.call(Outcome::Failure));
+    rig.core.reconfigure(
+        Settings { span: Span::Calls(NonZeroU32::new(20).unwrap()), ..rates() },
+        rig.now,
+    );
+    rig.call(Outcome::Success);
+    assert_eq!(rig.changes[0].why.to_string(), "3 of 4 calls failed, 50 % are too many");
+}
+
+#[test]
+fn what_others_saw_opens_it_and_is_not_told_on() {
+    let mut rig = Rig::new(rates());
+    rig.call(Outcome::Success);
+    rig.core.witness(Sample { calls: 9, failed: 900, slow: 0 }, rig.now);
+    assert_eq!(rig.state(), State::Open);
+    assert_eq!(rig.core.delta(), Delta { calls: 1, ..Delta::default() });
+    assert!(rig.core.delta().is_empty());
+}
+
+#[test]
+fn the_fleet_opens_and_closes_it_but_an_operator_stands_above_the_fleet() {
+    let mut rig = Rig::new(settings(5, 1, 1));
+    rig.core.follow(FleetVerdict::Open(WAIT), rig.now);
+    assert_eq!((rig.state(), rig.core.retry_after(rig.now)), (State::Open, Some(WAIT)));
+    rig.core.follow(FleetVerdict::Closed, rig.now);
+    assert_eq!(rig.state(), State::Closed);
+    rig.order(Action::ForceOpen);
+    rig.core.follow(FleetVerdict::Closed, rig.now);
+    assert_eq!(rig.state(), State::ForcedOpen);
+}
+
 #[derive(Debug, Clone, Copy)]
 enum Step {
     Pass(u64),
     Admit,
     Settle(prop::sample::Index, Outcome),
-    Order(Order),
+    Order(Action),
 }
 
 fn outcome() -> impl Strategy<Value = Outcome> {
@@ -308,10 +684,10 @@ fn outcome() -> impl Strategy<Value = Outcome> {
 
 fn step() -> impl Strategy<Value = Step> {
     let order = prop_oneof![
-        6 => Just(Order::Reset),
-        1 => Just(Order::ForceOpen),
-        1 => Just(Order::Disable),
-        2 => Just(Order::Shadow),
+        6 => Just(Action::Reset),
+        1 => Just(Action::ForceOpen),
+        1 => Just(Action::Disable),
+        2 => Just(Action::Shadow),
     ];
     prop_oneof![
         20 => (0..20_000_u64).prop_map(Step::Pass),
@@ -327,8 +703,8 @@ fn any_settings() -> impl Strategy<Value = Settings> {
 
 /// The invariants of one admission.
 fn check_admission(rig: &mut Rig) -> Option<Ticket> {
+    let predicted = rig.core.refuses(rig.now);
     let before = rig.core.clone();
-    let predicted = before.refuses(rig.now);
     let ticket = rig.admit();
     assert_eq!(ticket.is_none(), predicted, "refuses() told the truth");
     if let Some(standing) = before.standing_ticket() {
@@ -340,6 +716,8 @@ fn check_admission(rig: &mut Rig) -> Option<Ticket> {
 
 /// The invariants of one end of a call.
 fn check_settlement(rig: &mut Rig, ticket: Ticket, outcome: Outcome) {
+    rig.core.tick(rig.now);
+    rig.changes.extend(rig.core.take_changes());
     let before = rig.core.clone();
     rig.settle(ticket, outcome);
     if ticket.generation != before.generation {
@@ -371,15 +749,12 @@ proptest! {
                     let ticket = under_way.swap_remove(which.index(under_way.len()));
                     check_settlement(&mut rig, ticket, outcome);
                 }
-                Step::Order(order) => rig.order(order),
+                Step::Order(action) => rig.order(action),
             }
-            if let Phase::HalfOpen(probation) = &rig.core.phase {
-                let most = settings.half_open_probes.get() as usize;
-                prop_assert!(probation.leases.len() <= most, "no more leases than probes");
-                prop_assert!(probation.successes < settings.successes_to_close.get());
-            }
+            let most = settings.half_open_probes.get() as usize;
+            prop_assert!(rig.core.probes() <= most, "no more leases than probes");
         }
-        rig.now += WAIT.max(PROBE_TIMEOUT);
+        rig.now += WAIT + PROBE_TIMEOUT;
         let held = rig.state() == State::ForcedOpen;
         prop_assert_eq!(rig.admit().is_none(), held, "nothing but an order shuts it for good");
     }
