@@ -1,5 +1,7 @@
 //! The breaker's core by plain calls, and by random work with invariants after each step.
 
+mod reference;
+
 use std::num::NonZeroU32;
 
 use proptest::prelude::*;
