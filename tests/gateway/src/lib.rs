@@ -11,6 +11,7 @@
 //! | [`Depot`] | an upstream that takes and gives any number of bytes and remembers none |
 //! | [`Client`], [`RawConnection`] | a polite HTTP client, and one that sends any bytes it is told to |
 //! | [`Crowd`] | hundreds of clients that take their time |
+//! | [`http2`] | a client that speaks HTTP/2 frame by frame, as it is told |
 //! | [`OtlpReceiver`] | collects the spans that the gateway exports |
 //! | [`eventually`], [`within`] | waiting, always with an end |
 //!
@@ -43,6 +44,7 @@ mod deadline;
 mod depot;
 mod fleet;
 mod gateway;
+pub mod http2;
 mod memory;
 mod otlp;
 mod ports;
