@@ -98,6 +98,12 @@ pub const POOL_SWEEP: Duration = Duration::from_secs(1);
 /// How long the listener rests after it could not accept (no file descriptors left), so that it doesn't spin.
 pub const ACCEPT_REST: Duration = Duration::from_millis(50);
 
+/// What of the descriptors clients don't get: one in so many, but not fewer than the second number. They are for connections to
+/// upstreams (which are fewer than those of clients, most of which rest), the store, the log and the admin listener.
+pub const DESCRIPTORS_KEPT_SHARE: u64 = 8;
+/// See [`DESCRIPTORS_KEPT_SHARE`].
+pub const DESCRIPTORS_KEPT_MIN: u64 = 64;
+
 /// Bytes with which the client of an HTTP/2 connection must begin.
 pub const H2_PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 

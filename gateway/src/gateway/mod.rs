@@ -29,6 +29,7 @@ use crate::{
     router::Own,
     server::{
         accept::{self, Share},
+        descriptors,
         drain::Signal,
         http2::Floods,
     },
@@ -160,7 +161,7 @@ impl Gateway {
             block_on(run_control(parts, handles, admin, control_stopped));
         })?;
         let accepting = spawn("acceptor", {
-            let (stop, connections_max) = (stop.clone(), config.server.connections_max);
+            let (stop, connections_max) = (stop.clone(), connections_max(config));
             move || {
                 if let Err(error) =
                     block_on(accept::accept(listener, shares, connections_max, &stop))
@@ -228,6 +229,19 @@ fn bind(address: SocketAddr, key: &str) -> Result<TcpListener, StartError> {
         };
         StartError::unavailable(format!("failed to listen on {address} ({key}): {why}"))
     })
+}
+
+/// As many as configured, unless the machine allows fewer, which is said.
+fn connections_max(config: &Config) -> usize {
+    let wanted = config.server.connections_max;
+    let limit = descriptors::raise();
+    let connections = descriptors::connections(wanted, limit);
+    if let Some(limit) = limit.filter(|_| connections < wanted) {
+        tracing::warn!(
+            "{connections} connections are taken at once instead of {wanted}, because the limit on open files is {limit}"
+        );
+    }
+    connections
 }
 
 fn announce(config: &Config) {

@@ -5,6 +5,7 @@
 
 pub mod accept;
 pub mod connection;
+pub mod descriptors;
 pub mod drain;
 pub mod http1;
 pub mod http2;

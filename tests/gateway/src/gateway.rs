@@ -181,6 +181,7 @@ pub struct Launch {
     port: u16,
     admin_port: u16,
     ports_given: bool,
+    descriptors: Option<u64>,
 }
 
 #[derive(Debug, Clone)]
@@ -199,6 +200,7 @@ impl Launch {
             port: free_port(),
             admin_port: free_port(),
             ports_given: false,
+            descriptors: None,
         }
     }
 
@@ -216,6 +218,12 @@ impl Launch {
     #[expect(clippy::needless_pass_by_value, reason = "a port and a text read alike in a chain")]
     pub fn env(mut self, name: &str, value: impl ToString) -> Self {
         self.environment.push((name.to_owned(), value.to_string()));
+        self
+    }
+
+    /// Lets it have only so many files and sockets open.
+    pub fn descriptors(mut self, count: u64) -> Self {
+        self.descriptors = Some(count);
         self
     }
 
@@ -265,7 +273,16 @@ impl Launch {
     }
 
     fn spawn(&self) -> Process {
-        let mut command = Command::new(binary::portcullis());
+        let mut command = match self.descriptors {
+            None => Command::new(binary::portcullis()),
+            // The shell lowers its own limits and becomes the gateway.
+            Some(count) => {
+                let mut shell = Command::new("sh");
+                shell.arg("-c").arg(format!("ulimit -n {count} && exec \"$0\" \"$@\""));
+                shell.arg(binary::portcullis());
+                shell
+            }
+        };
         command.arg("run").arg("--config").arg(self.config_file());
         command.current_dir(self.home.path());
         command.env("PORTCULLIS_LISTEN", local(self.port).to_string());

@@ -113,6 +113,26 @@ async fn a_reader_that_stops_reading_is_cut_and_is_not_the_upstreams_fault() {
     assert_untouched(&gateway).await;
 }
 
+/// Without that, a crowd that takes them all would open the breakers of upstreams that are well.
+#[tokio::test]
+async fn clients_that_only_hold_on_never_take_the_descriptors_that_upstreams_need() {
+    let depot = Depot::open();
+    let patient = fragile(&depot).keys("[server]", "first_byte_timeout_seconds = 60");
+    let gateway = patient.descriptors(192).start().await;
+    gateway.logged("128 connections are taken at once instead of 10000").await;
+    let mut quick = RawConnection::open(gateway.address()).await;
+    let mut crowd = Vec::new();
+    for _ in 0..300 {
+        crowd.push(RawConnection::open(gateway.address()).await);
+    }
+    let last = crowd.last_mut().expect("there are some");
+    assert_eq!(last.read_to_end().await, b"", "it is turned away at once");
+
+    quick.write("GET /x/3 HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    assert_eq!(quick.read_answer().await.status, 200);
+    assert_untouched(&gateway).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn whoever_is_quick_does_not_notice_a_crowd_of_the_slow() {
     let (kinds, pairs, quiet, crowded) = in_full(
