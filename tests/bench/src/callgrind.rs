@@ -1,10 +1,12 @@
 //! Instructions per request, counted by valgrind's callgrind: the same on a busy machine as on a quiet one.
 //!
 //! The process is counted from a command to a command, so that its start is no part of it, twice: over few requests and over
-//! many. The difference of the two divided by the difference of the requests leaves out what belongs to neither.
+//! many. The difference of the two divided by the difference of the requests leaves out what belongs to neither. All that
+//! thrice, and the median of it: a timer wheel that turns or an allocator that tidies up falls into one of them by chance.
 
 use crate::candidates::Candidate;
 use crate::client::Client;
+use crate::median::median;
 use crate::probe;
 use crate::process::{PROXY_CORE, Running};
 use crate::workplace::Workplace;
@@ -21,6 +23,7 @@ const CONNECTIONS: usize = 8;
 const WARM_UP: usize = 400;
 const FEW: usize = 400;
 const MANY: usize = 2_400;
+const WINDOWS: usize = 3;
 
 pub(crate) fn per_request(
     candidate: &Candidate,
@@ -33,13 +36,17 @@ pub(crate) fn per_request(
     let mut clients = Client::several(candidate, CONNECTIONS)?;
     Client::ask_in_turn(&mut clients, WARM_UP)?;
     tell(&running, "zero")?;
-    let mut counted = [0.0; 2];
-    for (number, requests) in [FEW, MANY].into_iter().enumerate() {
-        Client::ask_in_turn(&mut clients, requests)?;
-        tell(&running, "dump")?;
-        counted[number] = count(&running.folder().join(format!("callgrind.out.{}", number + 1)))?;
+    let mut figures = Vec::new();
+    for window in 0..WINDOWS {
+        let mut count = |requests, number| {
+            Client::ask_in_turn(&mut clients, requests)?;
+            tell(&running, "dump")?;
+            counted(&running.folder().join(format!("callgrind.out.{number}")))
+        };
+        let (few, many) = (count(FEW, 2 * window + 1)?, count(MANY, 2 * window + 2)?);
+        figures.push((many - few) / (MANY - FEW) as f64);
     }
-    Ok((counted[1] - counted[0]) / (MANY - FEW) as f64)
+    Ok(median(figures.into_iter()))
 }
 
 /// Gives valgrind a command, which it has obeyed when this returns.
@@ -57,7 +64,7 @@ fn tell(running: &Running, command: &str) -> Result<(), String> {
     }
 }
 
-fn count(dump: &Path) -> Result<f64, String> {
+fn counted(dump: &Path) -> Result<f64, String> {
     let text = fs::read_to_string(dump).map_err(|fault| format!("{}: {fault}", dump.display()))?;
     total(&text).ok_or_else(|| format!("{} has no sum", dump.display()))
 }
