@@ -404,7 +404,6 @@ impl Breaker {
     }
 
     /// Whether it admits every call at present.
-    #[cfg(feature = "back-pressure")]
     pub(super) fn stands(&self) -> bool {
         self.standing_ticket().is_some()
     }

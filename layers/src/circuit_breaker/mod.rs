@@ -50,11 +50,16 @@
 
 mod backoff;
 mod breaker;
+mod call;
 mod chance;
 pub mod core;
 mod evidence;
 mod future;
+#[cfg(feature = "back-pressure")]
+mod health_check;
 mod history;
+mod keyed;
+mod keyed_service;
 mod layer;
 mod order;
 #[cfg(feature = "back-pressure")]
@@ -65,6 +70,7 @@ mod profile;
 mod ramp;
 mod ratio;
 mod recent;
+mod registry;
 mod rules;
 mod sample;
 mod service;
@@ -76,19 +82,25 @@ mod totals;
 mod waiters;
 mod why;
 
+#[cfg(feature = "back-pressure")]
+pub use self::health_check::check_every;
 pub use self::{
     backoff::Backoff,
     breaker::Breaker,
+    call::CallError,
     core::Changed,
     evidence::{Delta, FleetVerdict},
     future::ResponseFuture,
     history::{CHANGES_KEPT, Change},
+    keyed::Keyed,
+    keyed_service::{KeyedCircuitBreaker, KeyedCircuitBreakerLayer},
     layer::CircuitBreakerLayer,
     order::{Action, Order},
     permit::Permit,
     profile::{Judges, Late, Minimum, Profile, Threshold},
     ramp::{Place, Ramp, Unplaced, place_of},
     ratio::Ratio,
+    registry::{Health, Registry},
     sample::Sample,
     service::{Call, CircuitBreaker, ResponseBody},
     settings::{HalfOpenMax, LostProbe, Objective, Settings, Slow, Span, Then, Verdict},

@@ -11,7 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 use http_body::{Body, Frame};
 use http_body_util::BodyExt;
 use tower::Service;
@@ -29,6 +29,7 @@ pub(crate) async fn advance(seconds: u64) {
 #[derive(Debug, Default)]
 pub(crate) struct Script {
     frames: VecDeque<Result<Bytes, Broken>>,
+    trailers: Option<HeaderMap>,
     hangs: bool,
 }
 
@@ -38,11 +39,17 @@ pub(crate) struct Broken;
 
 impl Script {
     pub(crate) fn frames<const N: usize>(frames: [&'static str; N]) -> Self {
-        Self { frames: frames.map(|frame| Ok(frame.into())).into(), hangs: false }
+        Self { frames: frames.map(|frame| Ok(frame.into())).into(), ..Self::default() }
     }
 
     pub(crate) fn then_breaks(mut self) -> Self {
         self.frames.push_back(Err(Broken));
+        self
+    }
+
+    pub(crate) fn then_trailer(mut self, name: &'static str, value: &'static str) -> Self {
+        let (name, value) = (HeaderName::from_static(name), HeaderValue::from_static(value));
+        self.trailers.get_or_insert_default().insert(name, value);
         self
     }
 
@@ -53,7 +60,7 @@ impl Script {
 
 impl From<Bytes> for Script {
     fn from(bytes: Bytes) -> Self {
-        Self { frames: [Ok(bytes)].into(), hangs: false }
+        Self { frames: [Ok(bytes)].into(), ..Self::default() }
     }
 }
 
@@ -68,12 +75,12 @@ impl Body for Script {
         match self.frames.pop_front() {
             Some(frame) => Poll::Ready(Some(frame.map(Frame::data))),
             None if self.hangs => Poll::Pending,
-            None => Poll::Ready(None),
+            None => Poll::Ready(self.trailers.take().map(|trailers| Ok(Frame::trailers(trailers)))),
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.frames.is_empty() && !self.hangs
+        self.frames.is_empty() && self.trailers.is_none() && !self.hangs
     }
 }
 

@@ -170,9 +170,7 @@ impl Reference {
         };
         match &mut self.state {
             Naive::Closed if !late || self.s.profile.late == Late::Recorded => {
-                if outcome != Outcome::Ignored {
-                    self.closed(outcome, weight, slow, asked, now);
-                }
+                self.closed(outcome, weight, slow, asked, now);
             }
             Naive::HalfOpen { leases, .. } if !late => {
                 let Some(place) = leases.iter().position(|(number, _)| Some(*number) == ticket.1)
@@ -203,6 +201,7 @@ impl Reference {
         now: Instant,
     ) {
         match outcome {
+            Outcome::Ignored => return,
             Outcome::Success => self.run = 0,
             Outcome::Overload { .. } => {}
             _ => self.run += weight,
@@ -439,7 +438,7 @@ fn both_do_the_same(settings: Settings, steps: Vec<Step>) {
                 let expected = naive.admit(now);
                 match (core.admit(now), expected) {
                     (Admission::Admitted(ticket), Some(expected)) => {
-                        under_way.push((ticket, expected))
+                        under_way.push((ticket, expected));
                     }
                     (Admission::Refused(_), None) => {}
                     (answer, expected) => {
