@@ -55,8 +55,8 @@ fn apply(s: &mut Settings, key: &str, value: &str) {
         "rate" => s.failure_rate = Some(percent(value)),
         "slow" => s.slow = Some(Slow { longer_than: duration(both().0), rate: percent(both().1) }),
         "objective" => {
-            s.objective =
-                Some(Objective { failures: percent(both().0), z_hundredths: number(both().1) })
+            let (failures, z) = both();
+            s.objective = Some(Objective { failures: percent(failures), z_hundredths: number(z) });
         }
         "calls" => s.span = Span::Calls(count(value)),
         "time" => s.span = Span::Time { length: duration(both().0), buckets: count(both().1) },
