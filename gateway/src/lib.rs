@@ -1,4 +1,4 @@
-//! The Portcullis gateway: a hyper server over one readable stack of tower Layers.
+//! The Portcullis gateway: a server of HTTP/1 and HTTP/2 over one readable stack of tower Layers.
 //!
 //! Read it from the top: [`cli`] → [`gateway`] (start, join) → [`stack`] (the order of the layers) → what the stack is made
 //! of. Arrows go down only:
