@@ -7,16 +7,13 @@
 use std::{
     convert::Infallible,
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Instant,
 };
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response};
+use http::{Method, Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use opentelemetry::trace::SpanContext;
 use pin_project_lite::pin_project;
@@ -25,6 +22,7 @@ use tracing::Span;
 
 use super::{
     access::Entry,
+    ids::Ids,
     span,
     traffic::{Requests, method_index},
 };
@@ -73,28 +71,6 @@ impl<S> Record<S> {
     /// Records for `inner`.
     pub fn new(inner: S, settings: Arc<Settings>) -> Self {
         Self { inner, settings, ids: Ids::new() }
-    }
-}
-
-/// Ids of requests: 128 bits as hex, random per worker in one half and counted in the other. They are names, not secrets.
-#[derive(Debug)]
-struct Ids {
-    worker: u64,
-    next: AtomicU64,
-}
-
-impl Ids {
-    fn new() -> Self {
-        Self { worker: fastrand::u64(..), next: AtomicU64::new(fastrand::u64(..) >> 16) }
-    }
-
-    fn next(&self) -> HeaderValue {
-        const HEX: &[u8; 16] = b"0123456789abcdef";
-        let id =
-            u128::from(self.worker) << 64 | u128::from(self.next.fetch_add(1, Ordering::Relaxed));
-        let text: [u8; 32] =
-            std::array::from_fn(|digit| HEX[(id >> (124 - 4 * digit) & 15) as usize]);
-        HeaderValue::from_bytes(&text).expect("hex digits")
     }
 }
 
@@ -281,18 +257,5 @@ impl<B: Body<Data = Bytes, Error = Failure>> Body for Recorded<B> {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ids_are_hex_and_differ() {
-        let ids = Ids::new();
-        let (one, two) = (ids.next(), ids.next());
-        assert_ne!(one, two);
-        assert!(one.to_str().unwrap().bytes().all(|b| b.is_ascii_hexdigit()) && one.len() == 32);
     }
 }

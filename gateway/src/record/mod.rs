@@ -4,6 +4,7 @@
 //! scraped); `access` is the log line; `span` is the trace.
 
 pub mod access;
+mod ids;
 pub mod layer;
 pub mod span;
 pub mod traffic;
