@@ -9,13 +9,14 @@
 //! | keep a stream's window shut, or take nothing of its answer | `stream`: a time-out of the stream's own |
 //! | send PING, SETTINGS and the like without end | `tap`, which counts them in `glitches` |
 //! | begin a frame or a head and not end it | `tap`, which tells the pulse |
+//! | spell fields as no HTTP/1 would, or send too many | `request` |
 
 mod connection;
 mod floods;
 mod frames;
 mod glitches;
 mod opened;
-mod spelling;
+mod request;
 mod stream;
 mod tap;
 
@@ -49,6 +50,7 @@ use crate::limits;
 pub struct Http2 {
     builder: http2::Builder<Streams>,
     patience: Patience,
+    headers_max: usize,
     floods: Arc<Floods>,
 }
 
@@ -78,7 +80,7 @@ impl Http2 {
         // A recipient with a clock adds the field that an upstream left out (RFC 9110, 6.6.1).
         builder.auto_date_header(true);
         // `enable_connect_protocol` stays off: this gateway opens no tunnels, and a CONNECT with a protocol is malformed then.
-        Self { builder, patience: bounds.patience, floods }
+        Self { builder, patience: bounds.patience, headers_max: bounds.head.headers_max, floods }
     }
 
     /// Serves one connection to its end. Its errors are not told: not one of them is ours or an upstream's.
@@ -96,13 +98,9 @@ impl Http2 {
         let opened = Opened::new(preface, pulse.clone());
         let mut tap = Tap::new(opened, pulse.clone(), peer.ip, self.floods.clone());
         {
-            let service = service_fn(|mut request: Request<Incoming>| {
-                spelling::settle(request.headers_mut());
-                let answer = answer(request.map(|body| match body.is_end_stream() {
-                    true => Inbound::Empty,
-                    false => Inbound::Http2(body),
-                }));
-                in_pieces(answer, pulse.clone())
+            let service = service_fn(|request: Request<Incoming>| {
+                let request = request::inbound(request, self.headers_max);
+                in_pieces(answer(request), pulse.clone())
             });
             let connection = self.builder.serve_connection(TokioIo::new(&mut tap), service);
             let tell = http2::Connection::graceful_shutdown;

@@ -1,16 +1,34 @@
-//! Gives the fields of an HTTP/2 request the spelling that they would have had in HTTP/1.
+//! Makes of hyper's request what the codec of HTTP/1 would have made of it.
 //!
-//! h2 lets two things through that a codec of HTTP/1 never hands on, and that would therefore reach an upstream: white space
-//! around a value (RFC 9113, 8.2.1, forbids it), and one length said several times. That the lengths agree is hyper's to
-//! check, and that there is no other.
+//! h2 lets some things through that a codec of HTTP/1 never hands on, and that would therefore reach an upstream: white space
+//! around a value (RFC 9113, 8.2.1, forbids it), one length said several times (that they agree is hyper's to check, and that
+//! there is no other), and any number of small fields.
 
 use http::{
-    HeaderMap, HeaderValue,
+    HeaderMap, HeaderValue, Request, StatusCode,
     header::{CONTENT_LENGTH, Entry},
 };
+use http_body::Body as _;
+use hyper::body::Incoming;
 
-/// Settles the spelling in place.
-pub(super) fn settle(headers: &mut HeaderMap) {
+use crate::{server::inbound::Inbound, wire::request::read::Fault};
+
+/// The request, with at most so many fields.
+pub(super) fn inbound(mut request: Request<Incoming>, headers_max: usize) -> Request<Inbound> {
+    settle(request.headers_mut());
+    let too_many = request.headers().len() > headers_max;
+    request.map(|body| match body.is_end_stream() {
+        _ if too_many => Inbound::Unreadable(Fault {
+            status: StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            what: "the request has too many fields",
+        }),
+        true => Inbound::Empty,
+        false => Inbound::Http2(body),
+    })
+}
+
+/// Settles the spelling of fields in place.
+fn settle(headers: &mut HeaderMap) {
     for value in headers.values_mut() {
         let trimmed = trim(value.as_bytes());
         if trimmed.len() != value.len() {
