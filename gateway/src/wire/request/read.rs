@@ -291,6 +291,7 @@ mod tests {
             ("content-length: +5\r\n", 400),
             ("content-length: \r\n", 400),
             ("content-length: 0x5\r\n", 400),
+            ("content-length: 1844674407370955161a\r\n", 400),
             ("content-length: 9999999999999999999\r\n", 400),
             ("content-length: 5\r\ntransfer-encoding: chunked\r\n", 400),
             ("transfer-encoding: gzip, chunked\r\n", 501),
