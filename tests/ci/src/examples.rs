@@ -32,7 +32,8 @@ fn fault(scene: &Scene, name: &str) -> Option<String> {
     Some(format!("{name} {fault} (the step `build` makes it)"))
 }
 
-fn target(scene: &Scene) -> PathBuf {
+/// Where cargo builds.
+pub(crate) fn target(scene: &Scene) -> PathBuf {
     let named = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
     named.unwrap_or_else(|| scene.root.join("target"))
 }

@@ -18,6 +18,7 @@ mod command;
 mod demo;
 mod examples;
 mod features;
+mod fuzz;
 mod long;
 mod options;
 mod runner;
@@ -70,7 +71,9 @@ fn plan() -> Vec<Step> {
         step("doctests",    "the examples in the documentation", 10, Always, Check(suite::of_documentation)),
         step("examples",    "each example program of a layer ends well",          15, Always, Check(examples::check)),
         step("demo",        "`cargo demo` comes up and ends by itself",           15, Always, Check(demo::check)),
+        step("fuzz",        "bytes that nobody thought of break no promise",       10, Always, Check(fuzz::short)),
         step("long-forms",  "the tests again, with PORTCULLIS_FULL=1",            60, Full,   Check(long::forms)),
+        step("fuzz-long",   "nor do they in ten minutes per target",              120, Full,   Check(fuzz::long)),
         step("coverage",    "which lines the tests reach",                        60, Full,   Check(long::coverage)),
     ]
 }
