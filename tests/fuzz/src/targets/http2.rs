@@ -5,7 +5,6 @@ use fastrand::Rng;
 use super::{
     Target, must,
     rig::{Rig, leaves},
-    wire,
 };
 use crate::frames::{frame, mend};
 
@@ -125,11 +124,9 @@ impl Target for Http2 {
 
     fn attempt(&mut self, input: &[u8]) -> Result<String, String> {
         let answer = self.rig.exchange(&[PREFACE, input].concat(), leaves(input))?;
-        for connection in self.rig.received() {
-            wire::judge(&connection)?;
-        }
+        self.rig.clean()?;
         must(self.rig.failures() == 0, || {
-            "a client's doing was counted as the upstream's".to_owned()
+            "a client's doing was blamed on the upstream".to_owned()
         })?;
         let kind = kinds(&answer)?;
         self.rig.still_serves()?;

@@ -49,7 +49,7 @@ use tokio::{
     task::LocalSet,
 };
 
-use super::must;
+use super::{must, wire};
 
 /// Far beyond every time-out of a connection: what takes as long, hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -138,13 +138,15 @@ impl Rig {
         self.script.borrow_mut().answer = answer;
     }
 
-    /// What the upstream was sent since it was last asked, by connection.
-    pub(super) fn received(&self) -> Vec<Vec<u8>> {
+    /// Whether all that the upstream was sent so far is clean. A request that is still coming is judged when it is whole.
+    pub(super) fn clean(&self) -> Result<(), String> {
         let mut script = self.script.borrow_mut();
-        let received = script.received.iter().map(|bytes| bytes.take()).collect();
+        for received in &script.received {
+            wire::judge(&mut received.borrow_mut())?;
+        }
         // The task of a connection that is still open holds the other handle.
         script.received.retain(|bytes| Rc::strong_count(bytes) > 1);
-        received
+        Ok(())
     }
 
     /// Calls that were counted as the upstream's failure.
@@ -273,7 +275,7 @@ async fn act(mut stream: TcpStream, received: Rc<RefCell<Vec<u8>>>, script: Rc<R
     while let Ok(length @ 1..) = stream.read(&mut bytes).await {
         received.borrow_mut().extend_from_slice(&bytes[..length]);
         unanswered.extend_from_slice(&bytes[..length]);
-        while let Some(end) = super::wire::end_of_request(&unanswered) {
+        while let Some(end) = wire::end_of_request(&unanswered) {
             unanswered.drain(..end);
             let answer = script.borrow().answer.clone();
             let last = answer.is_some();

@@ -4,7 +4,6 @@
 use super::{
     Target, must,
     rig::{Rig, leaves},
-    wire,
 };
 
 pub(crate) struct Stack {
@@ -78,28 +77,29 @@ impl Target for Stack {
 
     fn attempt(&mut self, input: &[u8]) -> Result<String, String> {
         let answer = self.rig.exchange(input, leaves(input))?;
-        let kind = checked(&self.rig, &answer)?;
+        self.rig.clean()?;
+        must(self.rig.failures() == 0, || {
+            "a client's doing was blamed on the upstream".to_owned()
+        })?;
+        // Whoever begins so speaks HTTP/2, and is a matter of the target `http2`.
+        let kind = match input.starts_with(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n") {
+            true => "HTTP/2".to_owned(),
+            false => statuses(&answer)?,
+        };
         self.rig.still_serves()?;
         Ok(kind)
     }
 }
 
-/// The promises that hold whatever the client speaks, and the statuses of its answers.
-pub(super) fn checked(rig: &Rig, answer: &[u8]) -> Result<String, String> {
-    for connection in rig.received() {
-        wire::judge(&connection)?;
-    }
-    must(rig.failures() == 0, || "a client's doing was counted as the upstream's".to_owned())?;
+/// The statuses of answers that are ours to give: the upstream is in order, and so are we.
+fn statuses(answer: &[u8]) -> Result<String, String> {
     let text = String::from_utf8_lossy(answer);
-    must(answer.is_empty() || text.starts_with("HTTP/1.1 "), || {
-        format!("an answer that is none: {text:?}")
-    })?;
+    must(text.is_empty() || text.starts_with("HTTP/1.1 "), || format!("no answer: {text:?}"))?;
     let statuses: Vec<_> = text
         .match_indices("HTTP/1.1 ")
         .filter_map(|(at, word)| text.get(at + word.len()..at + word.len() + 3))
         .collect();
-    must(!statuses.iter().any(|status| matches!(*status, "500" | "502" | "504")), || {
-        format!("{statuses:?}: {text:?}")
-    })?;
+    let ours = |status: &&str| matches!(*status, "500" | "502" | "504");
+    must(!statuses.iter().any(ours), || format!("{statuses:?}: {text:?}"))?;
     Ok(statuses.join(" "))
 }

@@ -24,16 +24,13 @@ pub(super) fn end_of_request(bytes: &[u8]) -> Option<usize> {
     read(bytes).ok().flatten().map(|request| request.end)
 }
 
-/// All requests of a connection; the last may be cut. What could be read in two ways, or has no business there, is a fault.
-pub(super) fn judge(connection: &[u8]) -> Result<(), String> {
-    let mut rest = connection;
-    while !rest.is_empty() {
-        let shown = || connection.escape_ascii().to_string();
-        let Some(request) = read(rest).map_err(|fault| format!("{fault}: {}", shown()))? else {
-            return Ok(());
-        };
-        clean(&request).map_err(|fault| format!("{fault}: {}", shown()))?;
-        rest = &rest[request.end..];
+/// Takes all whole requests off what a connection brought. What could be read in two ways, or has no business there, is a
+/// fault.
+pub(super) fn judge(connection: &mut Vec<u8>) -> Result<(), String> {
+    let shown = |fault: String, bytes: &[u8]| format!("{fault}: {}", bytes.escape_ascii());
+    while let Some(request) = read(connection).map_err(|fault| shown(fault, connection))? {
+        clean(&request).map_err(|fault| shown(fault, connection))?;
+        connection.drain(..request.end);
     }
     Ok(())
 }
@@ -137,7 +134,9 @@ mod tests {
     #[test]
     fn good_requests_pass_and_dirty_ones_do_not() {
         let good = "POST /a HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\nGET / HTTP/1.1\r\nhost: a\r\n\r\n";
-        assert_eq!(judge(good.as_bytes()), Ok(()));
+        let mut bytes = good.as_bytes().to_vec();
+        assert_eq!(judge(&mut bytes), Ok(()));
+        assert!(bytes.is_empty());
         for bad in [
             "GET / HTTP/1.1\r\n\r\n",
             "GET /../x HTTP/1.1\r\nhost: a\r\n\r\n",
@@ -147,7 +146,7 @@ mod tests {
             "GET / HTTP/1.1\r\nhost: a\r\nx-forwarded-for: evil\r\n\r\n",
             "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n3;x\r\nabc\r\n0\r\n\r\n",
         ] {
-            assert!(judge(bad.as_bytes()).is_err(), "{bad:?}");
+            assert!(judge(&mut bad.as_bytes().to_vec()).is_err(), "{bad:?}");
         }
     }
 }
