@@ -1,4 +1,4 @@
-//! Plays lines on a connection of its own, and keeps what comes back.
+//! Plays a case on a connection of its own, and keeps what comes back.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::hpack::status;
-use super::script::{Event, Line, Stream};
+use super::script::{Case, Event, Line, Stream};
 
 /// How long nothing may come before what is awaited is given up.
 const STUCK: Duration = Duration::from_secs(5);
@@ -273,6 +273,19 @@ impl Connection {
         self.flush().await;
         self.until(|came| came.pongs > before || came.is_dead()).await.pongs > before
     }
+}
+
+/// Plays a case, and waits until what it wants has come, or can't come any more.
+pub async fn play(case: &Case, to: SocketAddr, from: Ipv4Addr) -> (Came, bool) {
+    let mut connection = Connection::open(to, from).await;
+    if !matches!(case.lines.first(), Some(Line::Bare)) {
+        connection.greet(&[]).await;
+    }
+    connection.perform(&case.lines).await;
+    let came = connection.until(|came| super::judge::has_come(&case.want, came)).await;
+    let alive = !came.is_dead() && case.want.iter().any(|word| word == "alive" || word == "pass");
+    let alive = alive && connection.is_alive().await;
+    (connection.came.borrow().clone(), alive)
 }
 
 async fn read(mut reader: BufReader<OwnedReadHalf>, came: watch::Sender<Came>) {

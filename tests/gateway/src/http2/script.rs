@@ -1,6 +1,27 @@
-//! Reads what a client does, one line of text each.
+//! Reads `corpora/http2`: the grammar is told in its `README.md`.
+
+use std::path::Path;
 
 use super::hpack::Field;
+
+/// One case: what is sent, and what must come of it.
+#[derive(Debug, Clone, Default)]
+pub struct Case {
+    /// Where it stands, and its name.
+    pub name: String,
+    /// What is sent and waited for, in order.
+    pub lines: Vec<Line>,
+    /// What must come of it, one word each.
+    pub want: Vec<String>,
+    /// The target that the upstream must see.
+    pub target: Option<String>,
+    /// The body that must arrive.
+    pub body: Option<Vec<u8>>,
+    /// What must be among the fields that arrive.
+    pub sees: Vec<String>,
+    /// What must not.
+    pub never: Vec<String>,
+}
 
 /// One thing that is done.
 #[derive(Debug, Clone)]
@@ -52,6 +73,109 @@ pub enum Event {
     End(Stream),
     /// The end of the connection.
     Closed,
+}
+
+/// All cases, in order.
+pub fn cases() -> Vec<Case> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpora/http2");
+    let entries = std::fs::read_dir(&folder).expect("the corpora lie beside the tests");
+    let mut files: Vec<_> = entries.map(|entry| entry.expect("it can be listed").path()).collect();
+    files.sort();
+    let mut cases = Vec::new();
+    for file in files.iter().filter(|file| file.extension().is_some_and(|end| end == "txt")) {
+        let text = std::fs::read_to_string(file).expect("a corpus can be read");
+        let name = file.file_stem().expect("it has a name").to_string_lossy().into_owned();
+        cases.extend(families(&name, &text).iter().flat_map(Family::cases));
+    }
+    cases
+}
+
+/// A value, and what is wanted with it if that differs.
+type Value = (String, Option<String>);
+
+/// A case, or as many as its `each` has values.
+#[derive(Debug, Default)]
+struct Family {
+    place: String,
+    name: String,
+    /// The name that stands for a value, and the values with what is wanted then.
+    each: Option<(String, Vec<Value>)>,
+    lines: Vec<(String, String)>,
+}
+
+fn families(file: &str, text: &str) -> Vec<Family> {
+    let mut families: Vec<Family> = Vec::new();
+    for (number, line) in text.lines().enumerate() {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let place = format!("{file}:{}", number + 1);
+        let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
+        let rest = rest.trim().to_owned();
+        if word == "case" {
+            families.push(Family { place, name: rest, ..Family::default() });
+            continue;
+        }
+        let family = families.last_mut().unwrap_or_else(|| panic!("{place}: no case yet"));
+        match (word, &mut family.each) {
+            ("each", each) => *each = Some((rest, Vec::new())),
+            ("-", Some((_, values))) => match rest.rsplit_once("=> ") {
+                Some((value, want)) => {
+                    values.push((value.trim().to_owned(), Some(want.trim().to_owned())));
+                }
+                None => values.push((rest, None)),
+            },
+            _ => family.lines.push((word.to_owned(), rest)),
+        }
+    }
+    families
+}
+
+impl Family {
+    fn cases(&self) -> Vec<Case> {
+        match &self.each {
+            None => vec![self.case("", "", None)],
+            Some((name, values)) => values
+                .iter()
+                .map(|(value, want)| self.case(&format!("${name}"), value, want.as_deref()))
+                .collect(),
+        }
+    }
+
+    fn case(&self, variable: &str, value: &str, want: Option<&str>) -> Case {
+        let filled = |text: &str| {
+            if variable.is_empty() { text.to_owned() } else { text.replace(variable, value) }
+        };
+        let name = format!("{} {} {value}", self.place, self.name);
+        let mut case = Case { name: name.trim().to_owned(), ..Case::default() };
+        let mut open: Vec<(usize, Vec<Line>)> = Vec::new();
+        let mut words = want.map(ToOwned::to_owned);
+        for (word, rest) in &self.lines {
+            let rest = filled(rest);
+            match &**word {
+                "want" => words = words.or(Some(rest)),
+                "target" => case.target = Some(rest),
+                "body" => case.body = Some(unescaped(&rest)),
+                "sees" => case.sees.push(rest),
+                "never" => case.never.push(rest),
+                "REPEAT" => open.push((number(&rest) as usize, Vec::new())),
+                "AGAIN" => {
+                    let (times, lines) = open.pop().expect("AGAIN has a REPEAT before it");
+                    let lines = Line::Repeat(times, lines);
+                    open.last_mut().map_or(&mut case.lines, |(_, lines)| lines).push(lines);
+                }
+                _ => {
+                    let line = line(&filled(&format!("{word} {rest}")));
+                    open.last_mut().map_or(&mut case.lines, |(_, lines)| lines).push(line);
+                }
+            }
+        }
+        assert!(open.is_empty(), "{}: a REPEAT without AGAIN", self.place);
+        let words = words.unwrap_or_else(|| panic!("{}: nothing is wanted", self.place));
+        case.want = words.split_whitespace().map(ToOwned::to_owned).collect();
+        case
+    }
 }
 
 /// Reads one line of a script.
