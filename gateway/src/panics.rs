@@ -13,6 +13,7 @@
 
 use std::{
     cell::{Cell, RefCell},
+    mem,
     panic::{self, AssertUnwindSafe, Location, PanicHookInfo},
     pin::Pin,
     sync::{
@@ -177,8 +178,11 @@ where
             let _ = contain(Stage::Answer, this.id, || this.future.set(None));
             return Poll::Ready(Err(Failure::Internal.into()));
         };
-        let contained = |body| Contained { body: Some(body), id: this.id.clone() };
-        Poll::Ready(ready!(polled).map(|Routed { response, route }| Routed {
+        let result = ready!(polled);
+        // The future is over, and its body goes on under the same id.
+        let id = mem::replace(this.id, HeaderValue::from_static("-"));
+        let contained = |body| Contained { body: Some(body), id };
+        Poll::Ready(result.map(|Routed { response, route }| Routed {
             response: response.map(|reply: Reply<B>| reply.map(contained)),
             route,
         }))
