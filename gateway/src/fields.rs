@@ -20,21 +20,26 @@ pub fn hop_by_hop(name: &str) -> bool {
     )
 }
 
+/// What the gateway tells upstreams, and no client: who is signed in, what is off, which flags were evaluated.
+pub fn for_upstreams(name: &str) -> bool {
+    matches!(
+        name,
+        "feature-flags"
+            | "feature-flags-revision"
+            | "killswitches"
+            | "spool-queued"
+            | "x-auth-subject"
+            | "x-auth-mode"
+    )
+}
+
 /// Fields that only the gateway may set.
 pub fn owned(name: &str) -> bool {
     match name {
-        "feature-flags"
-        | "feature-flags-revision"
-        | "killswitches"
-        | "spool-queued"
-        | "x-auth-subject"
-        | "x-auth-mode"
-        | "x-request-id"
-        | "forwarded"
-        | "x-real-ip"
-        | "x-original-url"
-        | "x-rewrite-url" => true,
-        _ => name.starts_with("x-forwarded-"),
+        "x-request-id" | "forwarded" | "x-real-ip" | "x-original-url" | "x-rewrite-url" => true,
+        // A CGI script takes it for the variable that names the proxy to go out by.
+        "proxy" => true,
+        _ => for_upstreams(name) || name.starts_with("x-forwarded"),
     }
 }
 
@@ -53,15 +58,19 @@ pub fn end_to_end(name: &str) -> bool {
         || owned(name)
 }
 
-/// A spelling with another sign for `-` of a field that matters: CGI and its heirs read it as that field.
+/// A spelling with another sign for `-` of a field that matters: CGI and its heirs read it as that field. Signs that no
+/// ordinary name has are let through in no name, because nobody knows what a server makes of them; a quote is in no token
+/// at all (RFC 9110, 5.6.2), but `http` takes it for one, and so it gets through HTTP/2.
 pub fn is_alias(name: &str) -> bool {
-    let odd = |sign: char| !sign.is_ascii_alphanumeric() && sign != '-';
-    if !name.contains(odd) {
+    let odd = |byte: u8| !byte.is_ascii_alphanumeric() && byte != b'-';
+    if !name.bytes().any(odd) {
         return false;
     }
-    let folded = name.replace(odd, "-");
-    // A quote is in no token (RFC 9110, 5.6.2), but `http` takes it for one, and so it gets through HTTP/2.
-    name.contains('"') || owned(&folded) || end_to_end(&folded) || hop_by_hop(&folded)
+    if name.bytes().any(|byte| odd(byte) && !matches!(byte, b'_' | b'.')) {
+        return true;
+    }
+    let folded = name.replace(['_', '.'], "-");
+    owned(&folded) || end_to_end(&folded) || hop_by_hop(&folded)
 }
 
 #[cfg(test)]
@@ -75,6 +84,7 @@ mod tests {
         let quoted = HeaderName::from_lowercase(b"cooki\"").expect("`http` takes it");
         assert!(is_alias(quoted.as_str()));
         assert!(is_alias("x_forwarded_for") && is_alias("content.length"));
+        assert!(is_alias("x*y"));
         assert!(!is_alias("x_mine") && !is_alias("x-forwarded-for"));
     }
 }

@@ -72,6 +72,9 @@ pub const PATH_BYTES_MAX: usize = 8 * 1024;
 /// Segments of a path; nothing sensible nests deeper, and normalising is linear in it.
 pub const PATH_SEGMENTS_MAX: usize = 256;
 
+/// Bytes of a Host with its port: what a name in the DNS may have (253), a dot at its end, and a port.
+pub const HOST_BYTES_MAX: usize = 253 + 1 + ":65535".len();
+
 /// How long, and for how much, a refused or early answered upload is read and thrown away, so that the client gets to read
 /// its answer instead of a reset. The time is per upload, and generous because a slow client is exactly who needs it.
 pub const LINGER: Duration = Duration::from_secs(30);

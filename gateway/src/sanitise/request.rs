@@ -3,13 +3,13 @@
 //! The order matters: the client's hop-by-hop fields go first, then the fields that the gateway owns, and only then does
 //! anything of ours come in; so a client can neither forge what we say nor have it removed by naming it in `Connection`.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version,
     header::{CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, FORWARDED, HOST, TRANSFER_ENCODING},
     request::Parts,
-    uri::{Authority, PathAndQuery},
+    uri::PathAndQuery,
 };
 
 use super::{
@@ -19,6 +19,7 @@ use super::{
 use crate::{
     failure::Failure,
     fields::{end_to_end, hop_by_hop, is_alias, owned},
+    limits::HOST_BYTES_MAX,
     server::peer::Peer,
 };
 
@@ -75,16 +76,30 @@ fn authority(parts: &mut Parts) -> Result<(), Failure> {
     if host.is_some_and(|host| !is_host(host.as_bytes())) {
         return Err(Failure::BadRequest("the Host is not a host name with an optional port"));
     }
+    let http2 = parts.version == Version::HTTP_2;
+    if host.is_none() && !http2 {
+        return Err(Failure::BadRequest("the Host is missing"));
+    }
     let Some(target) = parts.uri.authority() else {
-        return host.map(|_| ()).ok_or(Failure::BadRequest("the Host is missing"));
+        return host.map(|_| ()).ok_or(Failure::BadRequest("the authority is missing"));
     };
-    if parts.version != Version::HTTP_2 && parts.uri.scheme().is_none() {
-        return Err(Failure::BadRequest("the request target is neither a path nor a whole URL"));
+    match parts.uri.scheme_str() {
+        Some("http") => {}
+        // A proxy that ends TLS may say so in HTTP/2. In HTTP/1 it is somebody who takes us for another server.
+        Some("https") if http2 => {}
+        Some("https") => {
+            return Err(Failure::Refused(
+                StatusCode::MISDIRECTED_REQUEST,
+                "this listener doesn't speak for https",
+            ));
+        }
+        None if http2 => {}
+        _ => return Err(Failure::BadRequest("the target is neither a path nor an http URL")),
     }
     if !is_host(target.as_str().as_bytes()) {
         return Err(Failure::BadRequest("the authority is not a host name with an optional port"));
     }
-    if host.is_some_and(|host| !host.as_bytes().eq_ignore_ascii_case(target.as_str().as_bytes())) {
+    if host.is_some_and(|host| !same_host(host.as_bytes(), target.as_str().as_bytes())) {
         return Err(Failure::BadRequest("the Host and the request target name different hosts"));
     }
     if host.is_none() {
@@ -96,25 +111,37 @@ fn authority(parts: &mut Parts) -> Result<(), Failure> {
 
 /// `uri-host [ ":" port ]` without anything that could end up elsewhere.
 fn is_host(host: &[u8]) -> bool {
-    let name_bytes = |name: &[u8]| {
-        !name.is_empty()
-            && name
-                .iter()
-                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~'))
+    if host.len() > HOST_BYTES_MAX {
+        return false;
+    }
+    let (is_good, port) = match host.strip_prefix(b"[") {
+        Some(rest) => {
+            let Some(end) = rest.iter().position(|&byte| byte == b']') else { return false };
+            (is_ipv6(&rest[..end]), &rest[end + 1..])
+        }
+        None => {
+            let end = host.iter().position(|&byte| byte == b':').unwrap_or(host.len());
+            (is_name(&host[..end]), &host[end..])
+        }
     };
-    if let Some(colon) = host.iter().position(|&byte| byte == b':')
-        && host[0] != b'['
-    {
-        return name_bytes(&host[..colon]) && is_port(&host[colon + 1..]);
+    is_good && (port.is_empty() || port.strip_prefix(b":").is_some_and(is_port))
+}
+
+/// Labels between dots, none of which is empty; a dot may stand at the end.
+fn is_name(name: &[u8]) -> bool {
+    let mut previous = b'.';
+    for &byte in name {
+        let in_label = byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'~');
+        if !in_label && (byte != b'.' || previous == b'.') {
+            return false;
+        }
+        previous = byte;
     }
-    if host.first() != Some(&b'[') {
-        return name_bytes(host);
-    }
-    let Ok(text) = std::str::from_utf8(host) else { return false };
-    text.parse::<Authority>().is_ok_and(|authority| {
-        let inside = authority.host().trim_start_matches('[').trim_end_matches(']');
-        inside.parse::<std::net::Ipv6Addr>().is_ok() && !text.contains('@') && !text.ends_with(':')
-    })
+    !name.is_empty()
+}
+
+fn is_ipv6(address: &[u8]) -> bool {
+    std::str::from_utf8(address).is_ok_and(|text| text.parse::<Ipv6Addr>().is_ok())
 }
 
 fn is_port(port: &[u8]) -> bool {
@@ -122,16 +149,29 @@ fn is_port(port: &[u8]) -> bool {
         .is_ok_and(|port| port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok())
 }
 
+/// Whether two spellings are one host: case, the port that http has anyway, and a dot at the end make no difference.
+fn same_host(one: &[u8], other: &[u8]) -> bool {
+    fn plain(host: &[u8]) -> &[u8] {
+        let host = host.strip_suffix(b":80").unwrap_or(host);
+        host.strip_suffix(b".").unwrap_or(host)
+    }
+    plain(one).eq_ignore_ascii_case(plain(other))
+}
+
 /// `Expect` ends here: we own the go-ahead.
 fn expect(headers: &mut HeaderMap) -> Result<(), Failure> {
-    match headers.remove(EXPECT) {
-        None => Ok(()),
-        Some(value) if value.as_bytes().eq_ignore_ascii_case(b"100-continue") => Ok(()),
-        Some(_) => Err(Failure::Refused(
+    if !headers.contains_key(EXPECT) {
+        return Ok(());
+    }
+    let known = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"100-continue");
+    if !headers.get_all(EXPECT).iter().all(known) {
+        return Err(Failure::Refused(
             StatusCode::EXPECTATION_FAILED,
             "an expectation that this gateway doesn't know",
-        )),
+        ));
     }
+    headers.remove(EXPECT);
+    Ok(())
 }
 
 /// Re-emits the framing that hyper understood, in its only spelling.
@@ -148,6 +188,7 @@ fn framing(parts: &mut Parts, body_length: Option<u64>) -> Result<(), Failure> {
                 "a transfer coding other than chunked, once",
             ));
         }
+        headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
         headers.remove(CONTENT_LENGTH);
         return Ok(());
     }
@@ -176,16 +217,34 @@ fn is_canonical(given: &HeaderValue, length: u64) -> bool {
         && given.to_str().is_ok_and(|text| text.parse() == Ok(length))
 }
 
-/// The client as a trusted peer names it: the nearest address of the chain.
+/// The client as a trusted peer names it: the nearest address of the chain, by `Forwarded` where there is no other.
 fn client(headers: &HeaderMap, peer: &Peer) -> IpAddr {
     if !peer.trusted {
         return peer.ip;
     }
-    let last = headers.get_all(X_FORWARDED_FOR).iter().next_back();
-    let last =
-        last.and_then(|value| value.to_str().ok()).and_then(|chain| chain.rsplit(',').next());
-    last.and_then(|address| address.trim().parse().ok())
-        .map_or(peer.ip, |ip: IpAddr| ip.to_canonical())
+    let nearest = match headers.get_all(X_FORWARDED_FOR).iter().next_back() {
+        Some(chain) => last_of(chain).and_then(node),
+        None => headers.get_all(FORWARDED).iter().next_back().and_then(last_of).and_then(for_node),
+    };
+    nearest.map_or(peer.ip, |ip| ip.to_canonical())
+}
+
+/// The last member of a list.
+fn last_of(list: &HeaderValue) -> Option<&str> {
+    list.to_str().ok()?.rsplit(',').next().map(str::trim)
+}
+
+/// `for=` of an element of `Forwarded` (RFC 7239).
+fn for_node(element: &str) -> Option<IpAddr> {
+    let pairs = element.split(';').filter_map(|pair| pair.split_once('='));
+    let mut nodes = pairs.filter(|(name, _)| name.trim().eq_ignore_ascii_case("for"));
+    nodes.next().and_then(|(_, node_in_quotes)| node(node_in_quotes.trim().trim_matches('"')))
+}
+
+/// An address with or without a port, in brackets or not.
+fn node(text: &str) -> Option<IpAddr> {
+    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+    bare.parse().ok().or_else(|| text.parse().ok().map(|address: SocketAddr| address.ip()))
 }
 
 /// Removes hop-by-hop fields, what `Connection` names, and what only the gateway may say.
@@ -218,6 +277,10 @@ fn target(uri: &mut Uri, rules: PathRules) -> Result<(), Failure> {
         "*" => return Err(Failure::BadRequest("the target * is not served")),
         path => normalise(path, rules).map_err(refuse_path)?,
     };
+    // The library lets them pass in a query, and servers decode them in as many ways as there are encodings.
+    if !uri.query().is_none_or(str::is_ascii) {
+        return Err(Failure::BadRequest("a raw non-ASCII byte in the query"));
+    }
     if normal.is_none() && uri.authority().is_none() {
         return Ok(());
     }
@@ -252,6 +315,8 @@ fn forwarded(headers: &mut HeaderMap, peer: &Peer) {
     if peer.trusted {
         append(headers, &X_FORWARDED_FOR, ", ", &peer.forwarded_for);
         append(headers, &FORWARDED, ", ", &peer.forwarded);
+        only(headers, &X_FORWARDED_PROTO, |proto| matches!(proto, b"http" | b"https"));
+        only(headers, &X_FORWARDED_HOST, is_host);
         headers.entry(X_FORWARDED_PROTO).or_insert(HeaderValue::from_static("http"));
     } else {
         headers.insert(X_FORWARDED_FOR, peer.forwarded_for.clone());
@@ -261,6 +326,14 @@ fn forwarded(headers: &mut HeaderMap, peer: &Peer) {
     }
     if let Some(host) = headers.get(HOST).cloned() {
         headers.entry(X_FORWARDED_HOST).or_insert(host);
+    }
+}
+
+/// Keeps a field of which there is one, and it is good.
+fn only(headers: &mut HeaderMap, name: &HeaderName, is_good: impl Fn(&[u8]) -> bool) {
+    let mut values = headers.get_all(name).iter();
+    if !matches!((values.next(), values.next()), (Some(value), None) if is_good(value.as_bytes())) {
+        headers.remove(name);
     }
 }
 
@@ -317,6 +390,10 @@ mod tests {
             "x_forwarded_for",
             "content_length",
             "x-original-url",
+            "x-forwarded",
+            "proxy",
+            "transfer-%45ncoding",
+            "x*y",
         ];
         let builder = forged.iter().fold(get("/"), |builder, name| builder.header(*name, "evil"));
         let (parts, _) = sanitised(builder, false).unwrap();
@@ -356,10 +433,30 @@ mod tests {
     fn one_host_that_is_a_host() {
         assert!(refused(http::Request::get("/")));
         assert!(refused(get("/").header("host", "other.example")));
-        for host in ["", "a b", "a,b", "u@h", "h/p", "h:98777", "h:", "[::1", "[zz]"] {
+        for host in [
+            "",
+            "a b",
+            "a,b",
+            "u@h",
+            "h/p",
+            "h:98777",
+            "h:",
+            "h:+80",
+            "[::1",
+            "[zz]",
+            "[::1]x",
+            "[::1]:99999",
+            "[::1%25x]",
+            "a..b",
+            ".a",
+            ".",
+            "a[::1]",
+        ] {
             assert!(refused(http::Request::get("/").header("host", host)), "{host:?}");
         }
-        for host in ["h", "h:80", "[::1]", "[::1]:8080", "127.0.0.1:1", "a-b.c"] {
+        for host in
+            ["h", "h:80", "[::1]", "[::1]:8080", "127.0.0.1:1", "a-b.c", "a_b", "a.example."]
+        {
             assert!(!refused(http::Request::get("/").header("host", host)), "{host:?}");
         }
     }
@@ -369,6 +466,49 @@ mod tests {
         assert!(refused(get("http://internal/")));
         let (parts, _) = sanitised(get("http://shop.example/a/../b?c=/../d"), false).unwrap();
         assert_eq!(parts.uri, "/b?c=/../d");
+        for other in ["ftp://shop.example/", "https://shop.example/", "http://shop.example:81/"] {
+            assert!(refused(get(other)), "{other}");
+        }
+        for same in ["http://SHOP.example/", "http://shop.example:80/", "http://shop.example./"] {
+            assert!(!refused(get(same)), "{same}");
+        }
+    }
+
+    #[test]
+    fn a_trusted_proxy_names_the_client_in_either_header_and_in_any_spelling_of_an_address() {
+        let client = |name: &str, value: &str| {
+            sanitised(get("/").header(name, value), true).unwrap().1.to_string()
+        };
+        for (name, value, expected) in [
+            ("x-forwarded-for", "192.0.2.1, 198.51.100.7", "198.51.100.7"),
+            ("x-forwarded-for", "198.51.100.7:4000", "198.51.100.7"),
+            ("x-forwarded-for", "[2001:db8::1]:4000", "2001:db8::1"),
+            ("x-forwarded-for", "::ffff:198.51.100.7", "198.51.100.7"),
+            ("x-forwarded-for", "unknown", "203.0.113.9"),
+            ("forwarded", "for=192.0.2.1, proto=https;For=198.51.100.7", "198.51.100.7"),
+            ("forwarded", "for=\"[2001:db8::1]:4000\"", "2001:db8::1"),
+            ("forwarded", "for=_hidden", "203.0.113.9"),
+        ] {
+            assert_eq!(client(name, value), expected, "{name}: {value}");
+        }
+    }
+
+    #[test]
+    fn a_trusted_proxy_can_not_say_what_nobody_can_read() {
+        let (parts, _) = sanitised(
+            get("/").header("x-forwarded-proto", "https, http").header("x-forwarded-host", "a b"),
+            true,
+        )
+        .unwrap();
+        assert_eq!(parts.headers["x-forwarded-proto"], "http");
+        assert_eq!(parts.headers["x-forwarded-host"], "shop.example");
+    }
+
+    #[test]
+    fn a_query_is_left_alone_unless_it_has_raw_bytes() {
+        assert!(!refused(get("/x?a=%C3%A4&b=/../c")));
+        let uri = Uri::try_from("/x?\u{e4}");
+        assert!(uri.is_err() || refused(http::Request::get(uri.unwrap()).header("host", "a")));
     }
 
     #[test]
@@ -389,7 +529,8 @@ mod tests {
                 .fold(get("/").method("POST"), |b, coding| b.header("transfer-encoding", *coding));
             assert!(refused(builder), "{codings:?}");
         }
-        assert!(!refused(get("/").method("POST").header("transfer-encoding", "Chunked")));
+        let builder = get("/").method("POST").header("transfer-encoding", "Chunked");
+        assert_eq!(sanitised(builder, false).unwrap().0.headers["transfer-encoding"], "chunked");
     }
 
     #[test]
@@ -397,5 +538,6 @@ mod tests {
         let (parts, _) = sanitised(get("/").header("expect", "100-Continue"), false).unwrap();
         assert!(!parts.headers.contains_key("expect"));
         assert!(refused(get("/").header("expect", "a miracle")));
+        assert!(refused(get("/").header("expect", "100-continue").header("expect", "a miracle")));
     }
 }
