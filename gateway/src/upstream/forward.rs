@@ -138,6 +138,10 @@ impl Attempt {
                 Some(lane) => (lane, true),
                 None => (self.connect().await?, false),
             };
+            // Who speaks before it was asked doesn't answer us, and what it says would be taken for the answer.
+            if !reused && lane.is_spoken_to() {
+                return Err(Failure::Upstream(UpstreamFault::Protocol));
+            }
             lane.begin(request);
             lane.set_deadline(self.deadline(self.started));
             match poll_fn(|cx| self.poll_head(&mut lane, cx)).await {

@@ -279,6 +279,12 @@ impl Lane {
         stream.try_read(&mut [0]).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
     }
 
+    /// Whether bytes have come on a new lane, on which nothing was asked yet. An end shows later, with what was said before.
+    pub fn is_spoken_to(&self) -> bool {
+        let Socket::Whole(stream) = &self.socket else { return false };
+        stream.try_read(&mut [0]).is_ok_and(|count| count > 0)
+    }
+
     /// Lets a task send the rest of the request. The lane can't be used again.
     pub fn detach(&mut self) -> Option<Detached> {
         let Socket::Whole(stream) = std::mem::replace(&mut self.socket, Socket::Gone) else {

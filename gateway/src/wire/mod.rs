@@ -23,6 +23,11 @@ fn put_back(bytes: &mut BytesMut, rest: Bytes) {
     }
 }
 
+/// Whether no line of a head ends in LF alone. Parsers take that for an end; not all of them do, and those read on.
+fn lines_end_in_crlf(head: &[u8]) -> bool {
+    memchr::memchr_iter(b'\n', head).all(|at| at > 0 && head[at - 1] == b'\r')
+}
+
 /// A length as `Content-Length` has it: digits, and no more of them than a number of 64 bits can hold.
 fn decimal(digits: &[u8]) -> Option<u64> {
     if !(1..=18).contains(&digits.len()) {

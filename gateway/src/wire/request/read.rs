@@ -97,7 +97,9 @@ fn head_of<const N: usize>(
         Ok(_) => return Err(too_large(&taken)),
         Err(error) => return Err(malformed(error, &taken)),
     };
-    lines_end_in_crlf(&taken[..length])?;
+    if !wire::lines_end_in_crlf(&taken[..length]) {
+        return Err(Fault::bad("a line ends in LF alone"));
+    }
     let (mut parts, ()) = Request::new(()).into_parts();
     parts.version = if parsed.version == Some(1) { Version::HTTP_11 } else { Version::HTTP_10 };
     parts.method = Method::from_bytes(parsed.method.unwrap_or_default().as_bytes())
@@ -150,15 +152,6 @@ fn names_another_version(taken: &[u8]) -> bool {
     let version = line.and_then(|line| line.rsplit(|&byte| byte == b' ').next());
     let number = version.and_then(|version| version.strip_prefix(b"HTTP/"));
     number.is_some_and(|number| matches!(number, [major, b'.', minor] if major.is_ascii_digit() && minor.is_ascii_digit()))
-}
-
-/// The parser takes a bare LF for the end of a line; others don't, and read on.
-fn lines_end_in_crlf(head: &[u8]) -> Result<(), Fault> {
-    let bare = |at: usize| at == 0 || head[at - 1] != b'\r';
-    if memchr::memchr_iter(b'\n', head).any(bare) {
-        return Err(Fault::bad("a line ends in LF alone"));
-    }
-    Ok(())
 }
 
 fn target(taken: &Bytes, target: &str) -> Result<Uri, Fault> {

@@ -15,7 +15,7 @@ use http::{
 };
 
 use crate::{
-    fields::hop_by_hop,
+    fields::{for_upstreams, hop_by_hop},
     limits::{UPSTREAM_HEAD_BYTES_MAX, UPSTREAM_HEADERS_MAX},
     wire::{
         self,
@@ -52,8 +52,16 @@ pub fn head(bytes: &mut BytesMut, method: &Method) -> Result<Option<Head>, Malfo
         }
         _ => return Err(Malformed),
     };
+    // The parser takes a bare LF for the end of a line, and looks over empty lines. No server sends either.
+    if taken.first() != Some(&b'H') || !wire::lines_end_in_crlf(&taken[..length]) {
+        return Err(Malformed);
+    }
     let (mut parts, ()) = Response::new(()).into_parts();
     parts.status = parsed.code.and_then(|code| StatusCode::from_u16(code).ok()).ok_or(Malformed)?;
+    // Nobody has agreed on what a status beyond these means, least of all whether it is a failure.
+    if parts.status.as_u16() > 599 {
+        return Err(Malformed);
+    }
     parts.headers = HeaderMap::with_capacity(parsed.headers.len());
     let mut said = Said::default();
     for field in &*parsed.headers {
@@ -102,7 +110,8 @@ impl Said {
             }
             TRANSFER_ENCODING => self.chunked = true,
             CONNECTION => self.connection(value),
-            _ => return Ok(hop_by_hop(name.as_str())),
+            // A service that echoes what it was told would tell it to a client, who might take it for the gateway's word.
+            _ => return Ok(hop_by_hop(name.as_str()) || for_upstreams(name.as_str())),
         }
         Ok(true)
     }
@@ -222,6 +231,15 @@ mod tests {
     }
 
     #[test]
+    fn an_upstream_can_not_tell_clients_what_the_gateway_tells_upstreams() {
+        let head = read(
+            "HTTP/1.1 204 x\r\nkillswitches: a\r\nFeature-Flags: a\r\nx-auth-subject: a\r\nspool-queued: 1\r\nserver: app\r\n\r\n",
+        );
+        let headers = head.unwrap().unwrap().parts.headers;
+        assert_eq!(headers.keys().collect::<Vec<_>>(), ["server"]);
+    }
+
+    #[test]
     fn heads_that_could_be_read_in_two_ways_are_malformed() {
         for fields in [
             "content-length: 5\r\ncontent-length: 6\r\n",
@@ -243,6 +261,13 @@ mod tests {
             "\x16\x03\x01",
             "hello\r\n\r\n",
             "HTTP/1.0 200 OK\r\ntransfer-encoding: chunked\r\n\r\n",
+            "HTTP/1.1 600 x\r\n\r\n",
+            "HTTP/1.1 200 OK\n\n",
+            "HTTP/1.1 200 OK\r\n\n",
+            "HTTP/1.1 200 OK\n\r\n",
+            "HTTP/1.1 200 OK\r\nx: 1\ny: 2\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nx: 1\r\n\n",
+            "\r\nHTTP/1.1 200 OK\r\n\r\n",
         ] {
             assert!(read(wire).is_err(), "{wire:?}");
         }
