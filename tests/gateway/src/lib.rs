@@ -13,6 +13,7 @@
 //! | [`Crowd`] | hundreds of clients that take their time |
 //! | [`http2`] | a client that speaks HTTP/2 frame by frame, as it is told |
 //! | [`OtlpReceiver`] | collects the spans that the gateway exports |
+//! | [`hostile`] | a corpus of hostile messages, a strict oracle and an upstream that keeps every byte |
 //! | [`eventually`], [`within`] | waiting, always with an end |
 //!
 //! ```no_run
@@ -44,6 +45,7 @@ mod deadline;
 mod depot;
 mod fleet;
 mod gateway;
+pub mod hostile;
 pub mod http2;
 mod memory;
 mod otlp;
