@@ -139,12 +139,17 @@ impl Chunked {
     }
 }
 
-/// Takes a line without its CRLF.
+/// Takes a line without its CRLF. It has no control bytes, a second CR least of all.
 fn line(bytes: &mut BytesMut) -> Result<Option<Bytes>, Malformed> {
     let Some(end) = bytes.iter().position(|&byte| byte == b'\n') else {
         return if bytes.len() > LINE_BYTES_MAX { Err(Malformed) } else { Ok(None) };
     };
-    if end == 0 || bytes[end - 1] != b'\r' || end > LINE_BYTES_MAX {
+    let is_control = |byte: &u8| *byte < b' ' && *byte != b'\t' || *byte == 0x7f;
+    if end == 0
+        || bytes[end - 1] != b'\r'
+        || end > LINE_BYTES_MAX
+        || bytes[..end - 1].iter().any(is_control)
+    {
         return Err(Malformed);
     }
     let mut line = bytes.split_to(end + 1).freeze();
@@ -156,11 +161,7 @@ fn line(bytes: &mut BytesMut) -> Result<Option<Bytes>, Malformed> {
 fn size(line: &[u8]) -> Result<u64, Malformed> {
     let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
     let extension = line[digits..].trim_ascii_start();
-    if digits == 0
-        || digits > 15
-        || !(extension.is_empty() || extension[0] == b';')
-        || extension.contains(&b'\r')
-    {
+    if !(1..=16).contains(&digits) || !(extension.is_empty() || extension[0] == b';') {
         return Err(Malformed);
     }
     let text = std::str::from_utf8(&line[..digits]).map_err(|_| Malformed)?;
@@ -234,6 +235,10 @@ mod tests {
             "3 y\r\nabc\r\n",
             "ffffffffffffffff1\r\n",
             "3;a\rb\r\nabc\r\n",
+            "3;a\0\r\nabc\r\n",
+            "3\r\r\nabc\r\n",
+            "0\r\nx: \0\r\n\r\n",
+            "0\r\n\r\r\n",
             "0\r\n\n",
         ] {
             assert_eq!(chunked(wire), Err(Malformed), "{wire:?}");

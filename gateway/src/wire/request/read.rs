@@ -151,7 +151,8 @@ fn names_another_version(taken: &[u8]) -> bool {
     let line = taken.split(|&byte| byte == b'\r' || byte == b'\n').find(|line| !line.is_empty());
     let version = line.and_then(|line| line.rsplit(|&byte| byte == b' ').next());
     let number = version.and_then(|version| version.strip_prefix(b"HTTP/"));
-    number.is_some_and(|number| matches!(number, [major, b'.', minor] if major.is_ascii_digit() && minor.is_ascii_digit()))
+    let other = number.filter(|number| !matches!(*number, b"1.0" | b"1.1"));
+    other.is_some_and(|number| matches!(number, [major, b'.', minor] if major.is_ascii_digit() && minor.is_ascii_digit()))
 }
 
 fn target(taken: &Bytes, target: &str) -> Result<Uri, Fault> {
@@ -313,6 +314,8 @@ mod tests {
             "GET / HTTP/1.1\r\nX\r\n\r\n",
             "GET /#x HTTP/1.1\r\n\r\n",
             "GET  / HTTP/1.1\r\n\r\n",
+            "GET /  HTTP/1.1\r\n\r\n",
+            "GET / x HTTP/1.1\r\n\r\n",
             "GET /\r\n\r\n",
             "GET / http/1.1\r\n\r\n",
             "G@T / HTTP/1.1\r\n\r\n",

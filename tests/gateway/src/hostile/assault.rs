@@ -112,17 +112,26 @@ impl Exchange {
                         self.came.answers.push(answer);
                     }
                 }
+                // The gateway could not read the HEAD, and so doesn't know that its refusal must have no body.
+                Ok(None) if self.came.closed && self.to_head_before() => return,
                 Ok(None) if self.came.closed && !self.bytes.is_empty() => {
                     self.came.faults.push("half an answer".to_owned());
                     return;
                 }
                 Ok(None) => return,
+                Err(_) if self.to_head_before() => return,
                 Err(what) => {
                     self.came.faults.push(what.to_owned());
                     return;
                 }
             }
         }
+    }
+
+    fn to_head_before(&self) -> bool {
+        let last = self.came.answers.len().checked_sub(1);
+        let refused = self.came.answers.last().is_some_and(|last| last.status >= 400);
+        refused && last.and_then(|last| self.methods.get(last)).is_some_and(|m| m == "HEAD")
     }
 
     /// The next answer on the connection belongs to the next request.

@@ -139,7 +139,7 @@ fn head(bytes: &[u8]) -> Result<Option<(Message, usize)>, &'static str> {
     if !is_token(method) {
         return Err("a method that is no token");
     }
-    if target.is_empty() || !target.iter().all(|byte| (0x21..0x7f).contains(byte)) {
+    if target.is_empty() || !target.iter().all(|&byte| byte > b' ' && byte != 0x7f) {
         return Err("a target with what no target has");
     }
     let http11 = version == b"HTTP/1.1";
@@ -390,7 +390,10 @@ fn is_normal(target: &str, kept_slashes: bool) -> Result<(), &'static str> {
     if !path.starts_with('/') {
         return Err("a target that is no path");
     }
-    if target.contains(['#']) || path.contains('\\') {
+    if !target.is_ascii() {
+        return Err("raw non-ASCII bytes");
+    }
+    if target.contains('#') || path.contains('\\') {
         return Err("a fragment or a backslash");
     }
     let segments: Vec<_> = path[1..].split('/').collect();
