@@ -121,7 +121,7 @@ fn parsed(file: &str, text: &str) -> Vec<Case> {
                     None => (rest.trim(), None),
                 };
                 let each = family.each.last_mut().unwrap_or_else(|| panic!("{place}: no each yet"));
-                each.1.push((value.to_owned(), want));
+                each.1.push(Value { text: value.to_owned(), want });
             }
             _ => family.lines.push((word.to_owned(), rest.to_owned())),
         }
@@ -134,39 +134,55 @@ fn parsed(file: &str, text: &str) -> Vec<Case> {
 struct Family {
     place: String,
     name: String,
-    each: Vec<(String, Vec<(String, Option<String>)>)>,
+    each: Vec<(String, Vec<Value>)>,
     lines: Vec<(String, String)>,
+}
+
+/// A value of an `each`, and what is wanted with it.
+#[derive(Debug)]
+struct Value {
+    text: String,
+    want: Option<String>,
+}
+
+/// What each name stands for, and what is wanted then.
+#[derive(Debug, Clone, Default)]
+struct Setting {
+    set: Vec<(String, String)>,
+    want: Option<String>,
+}
+
+impl Setting {
+    fn with(&self, name: &str, value: &Value) -> Self {
+        let mut set = self.set.clone();
+        set.push((name.to_owned(), value.text.clone()));
+        // Longer names first, so that `$x` does not take the head off `$xy`.
+        set.sort_by_key(|(name, _)| std::cmp::Reverse(name.len()));
+        Self { set, want: value.want.clone().or_else(|| self.want.clone()) }
+    }
+
+    fn fill(&self, text: &str) -> String {
+        let fill = |text: String, (name, value): &(String, String)| {
+            text.replace(&format!("${name}"), value)
+        };
+        self.set.iter().fold(text.to_owned(), fill)
+    }
 }
 
 impl Family {
     fn cases(&self) -> Vec<Case> {
-        let mut settings: Vec<(Vec<(String, String)>, Option<String>)> = vec![(Vec::new(), None)];
+        let mut settings = vec![Setting::default()];
         for (name, values) in &self.each {
-            settings = settings
-                .iter()
-                .flat_map(|(set, want)| {
-                    values.iter().map(move |(value, own)| {
-                        let mut set = set.clone();
-                        set.push((name.clone(), value.clone()));
-                        (set, own.clone().or_else(|| want.clone()))
-                    })
-                })
-                .collect();
+            let all = |setting: &Setting| -> Vec<_> {
+                values.iter().map(|value| setting.with(name, value)).collect()
+            };
+            settings = settings.iter().flat_map(all).collect();
         }
-        settings.iter().map(|(set, want)| self.case(set, want.as_deref())).collect()
+        settings.iter().map(|setting| self.case(setting)).collect()
     }
 
-    fn case(&self, set: &[(String, String)], want: Option<&str>) -> Case {
-        let filled = |text: &str| {
-            let mut text = text.to_owned();
-            // Longer names first, so that `$x` does not take the head off `$xy`.
-            let mut set = set.to_vec();
-            set.sort_by_key(|(name, _)| std::cmp::Reverse(name.len()));
-            for (name, value) in &set {
-                text = text.replace(&format!("${name}"), value);
-            }
-            text
-        };
+    fn case(&self, setting: &Setting) -> Case {
+        let filled = |text: &str| setting.fill(text);
         let bytes = |text: &str| unescaped(&filled(text));
         let mut case = Case {
             name: format!("{} {}", self.place, filled(&self.name)),
@@ -206,7 +222,7 @@ impl Family {
                 other => panic!("{}: what is {other:?}?", self.place),
             }
         }
-        let words = want.unwrap_or(&words);
+        let words = setting.want.as_deref().unwrap_or(&words);
         case.want = Verdict { words: words.split_whitespace().map(ToOwned::to_owned).collect() };
         assert!(!case.want.words.is_empty(), "{}: nothing is wanted", self.place);
         case
