@@ -54,11 +54,12 @@ impl<S> Sanitise<S> {
         let length = body.size_hint().exact();
         // First of all, because only an upload that is one is read to its end when the request is refused.
         let says_end = parts.version == Version::HTTP_2;
-        let waits = parts.headers.contains_key(EXPECT);
+        let waits = !body.is_end_stream() && parts.headers.contains_key(EXPECT);
         let Rules { body_bytes_max, body_idle, path } = self.rules;
         let upload = Upload::new(body, body_bytes_max, body_idle, waits, says_end, &peer.pulse);
         let client = request::request(&mut parts, &peer, path, length)?;
-        parts.headers.insert(request::X_REQUEST_ID, id);
+        // What a client put there is gone by now.
+        parts.headers.append(request::X_REQUEST_ID, id);
         if client != peer.ip
             && let Some(exchange) = parts.extensions.get_mut::<Exchange>()
         {

@@ -7,7 +7,11 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version,
-    header::{CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, FORWARDED, HOST, TRANSFER_ENCODING},
+    header::{
+        ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, AUTHORIZATION, CACHE_CONTROL, CONNECTION,
+        CONTENT_LENGTH, CONTENT_TYPE, COOKIE, EXPECT, FORWARDED, HOST, ORIGIN, REFERER,
+        TRANSFER_ENCODING, USER_AGENT,
+    },
     request::Parts,
     uri::PathAndQuery,
 };
@@ -40,18 +44,76 @@ pub fn request(
     body_length: Option<u64>,
 ) -> Result<IpAddr, Failure> {
     method(&parts.method)?;
-    authority(parts)?;
-    expect(&mut parts.headers)?;
-    framing(parts, body_length)?;
-    let client = client(&parts.headers, peer);
-    fields(&mut parts.headers);
-    target(&mut parts.uri, rules)?;
-    if parts.version == Version::HTTP_2 {
-        join_cookies(&mut parts.headers);
+    let seen = Seen::of(&parts.headers);
+    authority(parts, seen.hosts)?;
+    if seen.expects {
+        expect(&mut parts.headers)?;
     }
-    forwarded(&mut parts.headers, peer);
+    framing(parts, &seen, body_length)?;
+    let client = client(&parts.headers, peer);
+    let headers = &mut parts.headers;
+    for name in &seen.doomed {
+        headers.remove(name);
+    }
+    target(&mut parts.uri, rules)?;
+    if seen.cookies > 1 && parts.version == Version::HTTP_2 {
+        join_cookies(headers);
+    }
+    if peer.trusted || seen.forwards {
+        forwarded(headers, peer);
+    } else {
+        forwarded_by_nobody(headers, peer);
+    }
     parts.version = Version::HTTP_11;
     Ok(client)
+}
+
+/// What one look at all fields finds. Asking the map for each name that matters would cost a hash and a probe per question,
+/// and nearly all answers are no.
+#[derive(Default)]
+struct Seen {
+    hosts: usize,
+    cookies: usize,
+    expects: bool,
+    /// There is a length or a coding.
+    framed: bool,
+    chunked: bool,
+    /// Somebody before us says for whom it asks.
+    forwards: bool,
+    /// Hop-by-hop fields, what `Connection` names, and what only the gateway may say.
+    doomed: Vec<HeaderName>,
+}
+
+impl Seen {
+    fn of(headers: &HeaderMap) -> Self {
+        let mut seen = Self::default();
+        for (name, value) in headers {
+            match *name {
+                HOST => seen.hosts += 1,
+                COOKIE => seen.cookies += 1,
+                EXPECT => seen.expects = true,
+                CONTENT_LENGTH => seen.framed = true,
+                TRANSFER_ENCODING => (seen.framed, seen.chunked) = (true, true),
+                // The most usual names need no second look.
+                USER_AGENT | ACCEPT | ACCEPT_ENCODING | ACCEPT_LANGUAGE | AUTHORIZATION
+                | CACHE_CONTROL | CONTENT_TYPE | ORIGIN | REFERER => {}
+                _ => seen.look(name, value),
+            }
+        }
+        seen
+    }
+
+    fn look(&mut self, name: &HeaderName, value: &HeaderValue) {
+        if *name == CONNECTION {
+            self.doomed.extend(tokens(value).filter(|token| !end_to_end(token.as_str())));
+        }
+        let text = name.as_str();
+        if forwarding(text) {
+            self.forwards = true;
+        } else if hop_by_hop(text) || owned(text) || is_alias(text) {
+            self.doomed.push(name.clone());
+        }
+    }
 }
 
 fn method(method: &Method) -> Result<(), Failure> {
@@ -67,12 +129,11 @@ fn method(method: &Method) -> Result<(), Failure> {
 }
 
 /// One authority, the same in the target and in `Host`, kept in `Host`.
-fn authority(parts: &mut Parts) -> Result<(), Failure> {
-    let mut hosts = parts.headers.get_all(HOST).iter();
-    let host = match (hosts.next(), hosts.next()) {
-        (host, None) => host,
-        _ => return Err(Failure::BadRequest("more than one Host")),
-    };
+fn authority(parts: &mut Parts, hosts: usize) -> Result<(), Failure> {
+    if hosts > 1 {
+        return Err(Failure::BadRequest("more than one Host"));
+    }
+    let host = parts.headers.get(HOST);
     if host.is_some_and(|host| !is_host(host.as_bytes())) {
         return Err(Failure::BadRequest("the Host is not a host name with an optional port"));
     }
@@ -160,9 +221,6 @@ fn same_host(one: &[u8], other: &[u8]) -> bool {
 
 /// `Expect` ends here: we own the go-ahead.
 fn expect(headers: &mut HeaderMap) -> Result<(), Failure> {
-    if !headers.contains_key(EXPECT) {
-        return Ok(());
-    }
     let known = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"100-continue");
     if !headers.get_all(EXPECT).iter().all(known) {
         return Err(Failure::Refused(
@@ -175,9 +233,12 @@ fn expect(headers: &mut HeaderMap) -> Result<(), Failure> {
 }
 
 /// Re-emits the framing that hyper understood, in its only spelling.
-fn framing(parts: &mut Parts, body_length: Option<u64>) -> Result<(), Failure> {
+fn framing(parts: &mut Parts, seen: &Seen, body_length: Option<u64>) -> Result<(), Failure> {
+    if !seen.framed && body_length == Some(0) {
+        return Ok(());
+    }
     let headers = &mut parts.headers;
-    if headers.contains_key(TRANSFER_ENCODING) {
+    if seen.chunked {
         let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
         let only = codings.next().filter(|_| codings.next().is_none());
         if parts.version != Version::HTTP_11
@@ -247,25 +308,6 @@ fn node(text: &str) -> Option<IpAddr> {
     bare.parse().ok().or_else(|| text.parse().ok().map(|address: SocketAddr| address.ip()))
 }
 
-/// Removes hop-by-hop fields, what `Connection` names, and what only the gateway may say.
-fn fields(headers: &mut HeaderMap) {
-    let mut doomed = Vec::new();
-    for (name, value) in &*headers {
-        if name == CONNECTION {
-            doomed.extend(tokens(value).filter(|token| !end_to_end(token.as_str())));
-        }
-        let text = name.as_str();
-        let dropped =
-            text != "transfer-encoding" && hop_by_hop(text) || owned(text) && !forwarding(text);
-        if dropped || is_alias(text) {
-            doomed.push(name.clone());
-        }
-    }
-    for name in doomed {
-        headers.remove(name);
-    }
-}
-
 /// The owned fields that [`forwarded`] replaces or appends to.
 fn forwarding(name: &str) -> bool {
     matches!(name, "forwarded" | "x-forwarded-for" | "x-forwarded-host" | "x-forwarded-proto")
@@ -326,6 +368,16 @@ fn forwarded(headers: &mut HeaderMap, peer: &Peer) {
     }
     if let Some(host) = headers.get(HOST).cloned() {
         headers.entry(X_FORWARDED_HOST).or_insert(host);
+    }
+}
+
+/// The same, where nobody said anything before us: nothing has to be looked for or replaced.
+fn forwarded_by_nobody(headers: &mut HeaderMap, peer: &Peer) {
+    headers.append(X_FORWARDED_FOR, peer.forwarded_for.clone());
+    headers.append(FORWARDED, peer.forwarded.clone());
+    headers.append(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
+    if let Some(host) = headers.get(HOST).cloned() {
+        headers.append(X_FORWARDED_HOST, host);
     }
 }
 
