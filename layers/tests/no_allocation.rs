@@ -19,7 +19,7 @@ use http_body::Body;
 use http_body_util::Full;
 use portcullis::{
     auto_disable::{AutoDisableLayer, Meter, Settings as MeterSettings},
-    circuit_breaker::{Breaker, CircuitBreakerLayer, Settings},
+    circuit_breaker::{Breaker, CircuitBreakerLayer, Objective, Ratio, Settings, Slow, Span},
     concurrency::{ConcurrencyLayer, Limit},
     deadline::DeadlineLayer,
     outcome::Outcome,
@@ -55,6 +55,24 @@ fn a_closed_breaker_allocates_nothing_however_long_it_runs() {
     let mut service = CircuitBreakerLayer::new(breaker.clone()).layer(service_fn(upstream));
     let all = allocations(|| (0..1_000).for_each(|_| call(&mut service)));
     assert_eq!((all, breaker.snapshot().calls_total), (0, 1_000));
+}
+
+#[test]
+fn a_breaker_with_every_rule_allocates_nothing_whatever_its_window() {
+    let some = |n| NonZeroU32::new(n).unwrap();
+    let time = Span::Time { length: Duration::from_secs(10), buckets: some(100) };
+    for span in [Span::Calls(some(100)), Span::Calls(some(100_000)), time] {
+        let settings = Settings {
+            failure_rate: Some(Ratio::percent(50)),
+            slow: Some(Slow { longer_than: Duration::from_secs(1), rate: Ratio::percent(50) }),
+            objective: Some(Objective { failures: Ratio::percent(5), z_hundredths: 300 }),
+            span,
+            ..Settings::default()
+        };
+        let breaker = Breaker::new("payments", settings);
+        let mut service = CircuitBreakerLayer::new(breaker).layer(service_fn(upstream));
+        assert_eq!(allocations(|| (0..1_000).for_each(|_| call(&mut service))), 0);
+    }
 }
 
 #[test]

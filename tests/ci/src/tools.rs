@@ -20,6 +20,7 @@ const TOOLS: &[Tool] = &[
     Tool { program: "make",         package: "make",          needed_for: "compiling jemalloc" },
     Tool { program: "git",          package: "git",           needed_for: "knowing which files are ours" },
     Tool { program: "redis-server", package: "redis-server",  needed_for: "the tests of shared state" },
+    Tool { program: "valgrind",     package: "valgrind",      needed_for: "the bounds on instructions" },
     Tool { program: "strace",       package: "strace",        needed_for: "the tests that count system calls" },
 ];
 

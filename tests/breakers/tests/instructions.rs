@@ -1,0 +1,60 @@
+//! A call through the breaker takes no more instructions than it did. Callgrind counts them, and counts the same on a busy
+//! machine; without valgrind this says so and shows nothing.
+
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+use std::process::Command;
+
+/// The most instructions of one call through the core with `now` passed in, and through the whole layer, bare service included.
+/// They are counted as tests are compiled, which is without optimisation or with little. Raise them only with a reason in the
+/// commit.
+const CORE_MAX: u64 = 1_600;
+const LAYER_MAX: u64 = 8_300;
+
+const CALLS: u64 = 10_000;
+
+/// The instructions that the whole program takes.
+fn counted(what: &str, window: u32, calls: u64) -> Option<u64> {
+    let out = Command::new("valgrind")
+        .args([
+            "--tool=callgrind",
+            "--callgrind-out-file=/dev/null",
+            env!("CARGO_BIN_EXE_instructions"),
+        ])
+        .args([what, &window.to_string(), &calls.to_string()])
+        .output()
+        .ok()?;
+    let text = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert!(out.status.success(), "{text}");
+    let collected = text.lines().find_map(|line| line.split_once("Collected :"))?.1;
+    collected.trim().parse().ok()
+}
+
+/// The instructions of one call: what so many more calls take, divided by their number.
+fn per_call(what: &str, window: u32) -> Option<u64> {
+    // The windows are full in both runs, so that what is counted is a call and never the beginning.
+    let before = u64::from(window);
+    Some((counted(what, window, before + CALLS)? - counted(what, window, before)?) / CALLS)
+}
+
+#[test]
+fn a_call_takes_no_more_instructions_than_its_bound() {
+    let Some(core) = per_call("core", 100) else {
+        return println!("no valgrind here: the instructions of a call were not counted");
+    };
+    let layer = per_call("layer", 100).unwrap();
+    println!("instructions of a call: {core} through the core, {layer} through the layer");
+    assert!(core <= CORE_MAX, "the core takes {core} instructions, {CORE_MAX} are allowed");
+    assert!(layer <= LAYER_MAX, "the layer takes {layer} instructions, {LAYER_MAX} are allowed");
+}
+
+#[test]
+fn a_call_takes_the_same_with_a_hundred_thousand_in_the_window() {
+    let (Some(small), Some(large)) = (per_call("core", 100), per_call("core", 100_000)) else {
+        return println!("no valgrind here: the instructions of a call were not counted");
+    };
+    assert!(
+        large.abs_diff(small) * 20 <= small,
+        "{small} with a hundred, {large} with a hundred thousand"
+    );
+}
