@@ -27,8 +27,8 @@ use crate::{
     failure::BodyFault,
     limits::{LINGER, LINGER_BYTES_MAX},
     server::{
+        http2::pulse::{InFlight, Pulse},
         inbound::Inbound,
-        pulse::{InFlight, Pulse},
     },
 };
 

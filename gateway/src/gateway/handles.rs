@@ -31,7 +31,7 @@ use crate::{
         connection::{Bounds, Protocols},
         drain::Signal,
         http2::Floods,
-        pulse::Patience,
+        patience::Patience,
     },
     stack::{self, Front, RouteParts},
     telemetry::{Telemetry, names::CHANGE},

@@ -13,9 +13,9 @@ use super::{
     http1,
     http2::{Floods, Http2},
     inbound::Inbound,
+    patience::Patience,
     peer::Peer,
     preface::{self, Protocol},
-    pulse::Patience,
 };
 use crate::wire::request::read::HeadBounds;
 

@@ -10,6 +10,6 @@ pub mod drain;
 pub mod http1;
 pub mod http2;
 pub mod inbound;
+pub mod patience;
 pub mod peer;
 pub mod preface;
-pub mod pulse;

@@ -9,7 +9,7 @@ use std::{
 
 use http::HeaderValue;
 
-use super::pulse::Pulse;
+use super::http2::pulse::Pulse;
 
 /// The peer of one connection.
 #[derive(Debug, Clone)]

@@ -38,7 +38,7 @@ use super::{
 };
 use crate::{
     limits::{FAREWELL, FAREWELL_BYTES_MAX, LINGER, LINGER_BYTES_MAX},
-    server::{drain::Drain, inbound::Inbound, pulse::Patience},
+    server::{drain::Drain, inbound::Inbound, patience::Patience},
     wire::{
         request::read::{self, Fault, Head, HeadBounds},
         response::write::{self, Framing, Persistence},

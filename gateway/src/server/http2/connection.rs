@@ -8,7 +8,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use super::super::{drain::Drain, pulse::Watch};
+use super::{super::drain::Drain, pulse::Watch};
 use crate::limits::FAREWELL;
 
 /// A connection under its time-outs.

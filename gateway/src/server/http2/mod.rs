@@ -16,6 +16,7 @@ mod floods;
 mod frames;
 mod glitches;
 mod opened;
+pub mod pulse;
 mod request;
 mod stream;
 mod tap;
@@ -32,16 +33,13 @@ pub use self::floods::Floods;
 use self::{
     connection::Served,
     opened::Opened,
+    pulse::Watch,
     stream::{Streams, in_pieces},
     tap::Tap,
 };
 use super::{
-    connection::Bounds,
-    drain::Drain,
-    inbound::Inbound,
-    peer::Peer,
+    connection::Bounds, drain::Drain, inbound::Inbound, patience::Patience, peer::Peer,
     preface::Preface,
-    pulse::{Patience, Watch},
 };
 use crate::limits;
 
@@ -93,7 +91,7 @@ impl Http2 {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let pulse = &peer.pulse;
-        pulse.start(false);
+        pulse.rest();
         let watch = Watch::new(pulse.clone(), self.patience);
         let opened = Opened::new(preface, pulse.clone());
         let mut tap = Tap::new(opened, pulse.clone(), peer.ip, self.floods.clone());

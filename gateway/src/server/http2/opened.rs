@@ -10,8 +10,8 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::super::{
-    preface::{Preface, Seen},
+use super::{
+    super::preface::{Preface, Seen},
     pulse::Pulse,
 };
 

@@ -21,7 +21,7 @@ use hyper::rt::Executor;
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep};
 
-use super::super::pulse::{InFlight, Pulse};
+use super::pulse::{InFlight, Pulse};
 use crate::limits::{H2_PIECE_BYTES_MAX, H2_WHOLE_BYTES_MAX};
 
 tokio::task_local! {

@@ -16,11 +16,11 @@ use std::{
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{
-    super::pulse::Pulse,
     floods::Floods,
     frames::{Frame, Frames, kind},
     glitches::Glitches,
     opened::Opened,
+    pulse::Pulse,
 };
 use crate::limits::H2_PREFACE;
 

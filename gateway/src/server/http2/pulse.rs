@@ -1,9 +1,7 @@
-//! What a connection is doing, and since when: the one place from which its time-outs are judged.
+//! What an HTTP/2 connection is doing, and since when: the one place from which its time-outs are judged.
 //!
-//! A timer per request costs more than a request has to spare, so a connection has one timer, which is looked at when it
-//! fires and put where the present phase ends. What happens in between is three stores: the first byte of a head, a request
-//! that begins, and the last answer that is over. hyper's own time-out for heads is left off; it arms and drops a timer for
-//! each of them, and knows no difference between a client that rests and one that dawdles.
+//! Requests run on tasks of their own, so what they do is told by stores that cost nothing, and the connection's one timer is
+//! looked at when it fires and put where the present phase ends. (An HTTP/1 connection is one future, which knows by itself.)
 
 use std::{
     pin::Pin,
@@ -20,24 +18,15 @@ use tokio::{
     time::{Instant, Sleep},
 };
 
-/// How long a connection may be in each phase.
-#[derive(Debug, Clone, Copy)]
-pub struct Patience {
-    /// Between two requests.
-    pub idle: Duration,
-    /// From a head's first byte to its last.
-    pub head: Duration,
-    /// While the client takes nothing of what is written to it.
-    pub write: Duration,
-}
+use super::super::patience::Patience;
 
 /// A connection's phase. All of its users are on one thread; the atomics are for `Send`.
 #[derive(Debug)]
 pub struct Pulse {
     born: Instant,
     in_flight: AtomicU32,
-    /// Milliseconds since birth at which the present phase began, shifted by one; the lowest bit says that it is a head.
-    phase: AtomicU64,
+    /// Milliseconds since birth at which the last request ended.
+    rests: AtomicU64,
     /// One more than the milliseconds since birth at which a write first found no room; 0 while there is room.
     stalled: AtomicU64,
     /// One more than the milliseconds since birth at which something of HTTP/2 began that must go on soon; 0 when nothing has.
@@ -50,15 +39,10 @@ impl Pulse {
         Arc::new(Self {
             born: Instant::now(),
             in_flight: AtomicU32::new(0),
-            phase: AtomicU64::new(0),
+            rests: AtomicU64::new(0),
             stalled: AtomicU64::new(0),
             unfinished: AtomicU64::new(0),
         })
-    }
-
-    /// The first bytes have come, and they begin a head, or (in HTTP/2) nothing yet.
-    pub fn start(&self, head: bool) {
-        self.enter(head);
     }
 
     /// Bytes were to be written, and found room or not.
@@ -86,16 +70,9 @@ impl Pulse {
         self.born.elapsed().as_millis() as u64
     }
 
-    fn enter(&self, head: bool) {
-        let now = self.age_millis();
-        self.phase.store(now << 1 | u64::from(head), Relaxed);
-    }
-
-    /// Bytes have come. If the connection was at rest, they begin a head.
-    pub fn bytes(&self) {
-        if self.in_flight.load(Relaxed) == 0 && self.phase.load(Relaxed) & 1 == 0 {
-            self.enter(true);
-        }
+    /// The connection is at rest from now on.
+    pub fn rest(&self) {
+        self.rests.store(self.age_millis(), Relaxed);
     }
 
     /// A request begins. It is over when the guard is dropped.
@@ -105,9 +82,9 @@ impl Pulse {
     }
 
     fn seen(&self) -> (u64, u64, u64) {
-        let [phase, stalled, unfinished] =
-            [&self.phase, &self.stalled, &self.unfinished].map(|millis| millis.load(Relaxed));
-        (phase, stalled, unfinished)
+        let [rests, stalled, unfinished] =
+            [&self.rests, &self.stalled, &self.unfinished].map(|millis| millis.load(Relaxed));
+        (rests, stalled, unfinished)
     }
 
     /// When the present phase has lasted too long; nothing while requests are in flight, which have deadlines of their own
@@ -125,9 +102,7 @@ impl Pulse {
         if self.in_flight.load(Relaxed) > 0 {
             return None;
         }
-        let phase = self.phase.load(Relaxed);
-        let allowed = if phase & 1 == 1 { patience.head } else { patience.idle };
-        Some(since(phase >> 1) + allowed)
+        Some(since(self.rests.load(Relaxed)) + patience.idle)
     }
 }
 
@@ -138,7 +113,7 @@ pub struct InFlight(Arc<Pulse>);
 impl Drop for InFlight {
     fn drop(&mut self) {
         if self.0.in_flight.fetch_sub(1, Relaxed) == 1 {
-            self.0.enter(false);
+            self.0.rest();
         }
     }
 }
@@ -149,7 +124,7 @@ pub struct Watch {
     pulse: Arc<Pulse>,
     patience: Patience,
     timer: Pin<Box<Sleep>>,
-    /// The phase, the stall and what is unfinished, for which the timer stands.
+    /// The rest, the stall and what is unfinished, for which the timer stands.
     seen: (u64, u64, u64),
 }
 
@@ -165,7 +140,7 @@ impl Watch {
     pub fn hurry(&mut self, idle: Duration) {
         self.patience.idle = self.patience.idle.min(idle);
         if self.pulse.in_flight.load(Relaxed) == 0 {
-            self.pulse.enter(false);
+            self.pulse.rest();
             self.timer.as_mut().reset(Instant::now() + idle);
         }
     }
@@ -180,10 +155,10 @@ impl Watch {
         let now = self.pulse.seen();
         if now != self.seen {
             self.seen = now;
-            // A head or a stall ends sooner than what was before it, and so does a rest after a farewell. Later deadlines
+            // A stall or a head ends sooner than what was before it, and so does a rest after a farewell. Later deadlines
             // wait until the timer fires.
             let hurried = self.patience.idle < self.patience.head;
-            if (now.0 & 1 == 1 || now.1 != 0 || now.2 != 0 || hurried)
+            if (now.1 != 0 || now.2 != 0 || hurried)
                 && let Some(deadline) = self.pulse.deadline(&self.patience)
             {
                 self.timer.as_mut().reset(deadline);
@@ -222,15 +197,6 @@ mod tests {
 
     fn about(duration: Duration, seconds: u64) -> bool {
         duration.abs_diff(Duration::from_secs(seconds)) < Duration::from_millis(10)
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_first_head_that_never_ends_is_given_up() {
-        let pulse = Pulse::new();
-        tokio::time::advance(Duration::from_secs(8)).await;
-        pulse.start(true);
-        let mut watch = Watch::new(pulse, PATIENCE);
-        assert!(about(lives_for(&mut watch).await, 10));
     }
 
     #[tokio::test(start_paused = true)]
@@ -296,23 +262,5 @@ mod tests {
         }
         drop(request);
         assert!(about(lives_for(&mut watch).await, 2));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_head_that_begins_after_a_rest_has_its_own_time() {
-        let pulse = Pulse::new();
-        let mut watch = Watch::new(pulse.clone(), PATIENCE);
-        drop(pulse.begin());
-        tokio::select! {
-            _ = lives_for(&mut watch) => panic!("it may rest longer"),
-            () = tokio::time::sleep(Duration::from_secs(40)) => {}
-        }
-        pulse.bytes();
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        pulse.bytes();
-        assert!(
-            about(lives_for(&mut watch).await, 9),
-            "more bytes of the same head don't prolong it"
-        );
     }
 }
