@@ -89,7 +89,7 @@
 //!
 //! # Features
 //!
-//! None by default, one per heavy dependency: `deadline` (tokio's timer), `rate-limit` (governor), `serde` (JSON forms and
+//! None by default, one per heavy dependency: `deadline` and `back-pressure` (tokio's timer), `tower-http`, `rate-limit` (governor), `serde` (JSON forms and
 //! the stores' trait), `embedded` (the store in a directory).
 
 #![warn(missing_docs)]

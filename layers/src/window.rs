@@ -67,6 +67,11 @@ impl<C: Copy + Default + AddAssign + SubAssign> Window<C> {
         self.total
     }
 
+    /// What was counted until the last addition or sum: an upper bound of what is in the window now.
+    pub const fn total(&self) -> C {
+        self.total
+    }
+
     /// Forgets what was counted, but not when its buckets begin.
     pub fn clear(&mut self) {
         self.ring.fill(C::default());

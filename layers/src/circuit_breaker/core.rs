@@ -143,12 +143,17 @@ impl Core {
     }
 
     /// A call asks to go through.
+    #[inline]
     pub fn admit(&mut self, now: Instant) -> Admission {
         self.admit_of(None, now)
     }
 
     /// A call asks to go through that has a place on the ramp: see [`place_of`](super::place_of).
+    #[inline]
     pub fn admit_of(&mut self, place: Option<u64>, now: Instant) -> Admission {
+        if let Some(ticket) = self.standing_ticket() {
+            return Admission::Admitted(ticket);
+        }
         self.tick(now);
         match self.mode {
             Mode::ForcedOpen => self.refuse(now),
@@ -215,6 +220,7 @@ impl Core {
     }
 
     /// A call ended with this outcome, and took so long.
+    #[inline]
     pub fn settle(&mut self, ticket: Ticket, outcome: Outcome, took: Duration, now: Instant) {
         self.tick(now);
         let slow = self.settings.is_slow(took);
@@ -238,11 +244,12 @@ impl Core {
 
     /// Whether the end of this call may be told with the time at which it was admitted, which spares a look at the clock: a
     /// success that neither slides a window of time nor can open anything.
+    #[inline]
     pub fn is_timeless(&self, ticket: Ticket, outcome: Outcome) -> bool {
         outcome == Outcome::Success
             && ticket.lease.is_none()
             && self.expires.is_none()
-            && self.phase == Phase::Closed
+            && matches!(self.phase, Phase::Closed)
             && !self.settings.needs_time()
             && !self.may_complete_the_minimum()
     }
@@ -253,6 +260,7 @@ impl Core {
         each && self.settings.has_rates() && self.recent.seen() <= self.settings.minimum()
     }
 
+    #[inline]
     fn settle_ordinary(&mut self, outcome: Outcome, slow: bool, now: Instant) {
         self.here.count(outcome);
         let Some(mark) = Mark::of(outcome, slow) else { return };
@@ -265,13 +273,25 @@ impl Core {
         if self.mode == Mode::Disabled {
             return;
         }
-        if let Some(wait) = self.asked_wait(outcome) {
+        if mark == Mark::EMPTY && !self.may_open_by_a_success() {
+            if let Phase::Climbing(climb) = &mut self.phase {
+                climb.proven = true;
+            }
+        } else if let Some(wait) = self.asked_wait(outcome) {
             self.open_for(wait, Why::UpstreamAsked(wait), now);
         } else if let Some(why) = self.reason_to_open(outcome, mark, now) {
             self.open(why, now);
         } else if let Phase::Climbing(climb) = &mut self.phase {
             climb.proven |= outcome == Outcome::Success && !slow;
         }
+    }
+
+    /// Only a success that is judged can, and only if there is something in the window to judge it by.
+    #[inline]
+    fn may_open_by_a_success(&self) -> bool {
+        self.settings.has_rates()
+            && self.settings.profile.judges == Judges::EachResult
+            && (self.recent.is_tainted() || rules::opens_at_nothing(&self.settings))
     }
 
     fn reason_to_open(&mut self, outcome: Outcome, mark: Mark, now: Instant) -> Option<Why> {
@@ -343,7 +363,14 @@ impl Core {
     }
 
     /// Does what is due by itself at this time.
+    #[inline]
     pub fn tick(&mut self, now: Instant) {
+        if self.expires.is_some() || !matches!(self.phase, Phase::Closed) {
+            self.do_what_is_due(now);
+        }
+    }
+
+    fn do_what_is_due(&mut self, now: Instant) {
         if self.expires.is_some_and(|expires| now >= expires) {
             self.expire();
         }
@@ -572,6 +599,7 @@ impl Core {
     }
 
     /// The state. On the ramp it is half-open: it still tries whether the upstream is good.
+    #[inline]
     pub const fn state(&self) -> State {
         match (self.mode, &self.phase) {
             (Mode::ForcedOpen, _) => State::ForcedOpen,
@@ -589,6 +617,7 @@ impl Core {
     }
 
     /// The ticket of every call, for as long as admitting one changes nothing: what lets a shell do without its lock.
+    #[inline]
     pub fn standing_ticket(&self) -> Option<Ticket> {
         let stands =
             matches!(self.state(), State::Closed | State::Disabled) && self.expires.is_none();

@@ -36,6 +36,7 @@ impl Recent {
         Self { window, seen: 0 }
     }
 
+    #[inline]
     pub(super) fn record(&mut self, mark: Mark, now: Instant) {
         self.seen += 1;
         match &mut self.window {
@@ -66,6 +67,17 @@ impl Recent {
                 (sum, sum.calls)
             }
         }
+    }
+
+    /// Whether it may hold anything that speaks against the upstream; it isn't slid for this question.
+    #[inline]
+    pub(super) const fn is_tainted(&self) -> bool {
+        let total = match &self.window {
+            Sliding::Nothing => return false,
+            Sliding::Calls(calls) => calls.total,
+            Sliding::Time(window) => window.total(),
+        };
+        total.failed > 0 || total.slow > 0
     }
 
     /// Calls recorded since it was empty.
@@ -115,6 +127,7 @@ impl LastCalls {
         }
     }
 
+    #[inline]
     fn push(&mut self, mark: Mark) {
         let oldest = std::mem::replace(&mut self.ring[self.next], mark);
         if self.kept == self.ring.len() {

@@ -26,7 +26,8 @@ pub(super) fn broken(settings: &Settings, calls: Sample, seen: u64) -> Option<Wh
 }
 
 /// A threshold of 0 % is met by any calls at all.
-fn opens_at_nothing(settings: &Settings) -> bool {
+#[inline]
+pub(super) fn opens_at_nothing(settings: &Settings) -> bool {
     let slow = settings.slow.map(|slow| slow.rate);
     settings.failure_rate == Some(Ratio::NONE) || slow == Some(Ratio::NONE)
 }

@@ -35,6 +35,7 @@ pub struct Totals {
 }
 
 impl Tally {
+    #[inline]
     pub(super) fn count(&mut self, outcome: Outcome) {
         match outcome {
             Outcome::Success => self.successes += 1,
@@ -47,6 +48,7 @@ impl Tally {
 }
 
 impl Totals {
+    #[inline]
     pub(super) fn count(&mut self, outcome: Outcome, slow: bool) {
         self.answers.count(outcome);
         match outcome {
