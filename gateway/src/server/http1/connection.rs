@@ -224,28 +224,18 @@ impl<I: AsyncRead + AsyncWrite + Unpin + Send + std::fmt::Debug + 'static> Conne
     fn poll_client(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut line = self.line.lock();
         let line = &mut *line;
-        if !line.body.is_over() && !line.upload.broken {
-            if line.upload.held {
-                line.upload.driver = Some(cx.waker().clone());
-            } else if !line.upload.waits {
-                while let Poll::Ready(piece) = line.poll_piece(cx) {
-                    let Some(Ok(piece)) = piece else { break };
-                    self.lingered += piece.len() as u64;
-                    if self.lingered > LINGER_BYTES_MAX {
-                        line.upload.broken = true;
-                        break;
-                    }
-                }
+        let to_come = !line.body.is_over() && !line.upload.broken;
+        if to_come && line.upload.held {
+            line.upload.driver = Some(cx.waker().clone());
+            // Whoever waits for the body, maybe on another task, must not lose its place at the socket to us.
+            if line.upload.awaited {
+                return Poll::Pending;
             }
-        } else if line.ahead.is_empty() && !line.upload.broken {
-            // More than an end may come: the next request. It waits.
-            if let Poll::Ready(end) = line.poll_fill(cx)
-                && end.is_ok_and(|count| count == 0)
-            {
-                return Poll::Ready(());
-            }
+        } else if to_come && !line.upload.waits {
+            self.lingered += line.discard(cx);
+            line.upload.broken |= self.lingered > LINGER_BYTES_MAX;
         }
-        Poll::Pending
+        if line.upload.broken { Poll::Pending } else { line.poll_end(cx) }
     }
 
     /// Writes the head of an answer, and decides whether another may follow it.

@@ -41,6 +41,8 @@ pub(super) struct Reading<I> {
 pub(super) struct Upload {
     /// Whether someone holds it.
     pub(super) held: bool,
+    /// Whether whoever holds it waits for a piece of it.
+    pub(super) awaited: bool,
     /// Whether the client waits for the go-ahead.
     pub(super) waits: bool,
     /// Whether someone asked for it, so that the client is to be told to go ahead.
@@ -110,6 +112,26 @@ impl<I: AsyncRead + Unpin> Reading<I> {
         self.upload.broken = true;
         Poll::Ready(Some(Err(Broken)))
     }
+
+    /// Ready when the client is gone. What comes instead, the next request or a body that nobody has asked for yet, waits:
+    /// so much of it is read as fits where a head would.
+    pub(super) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while self.ahead.len() < READ_BYTES {
+            if !matches!(ready!(self.poll_fill(cx)), Ok(1..)) {
+                return Poll::Ready(());
+            }
+        }
+        Poll::Pending
+    }
+
+    /// Reads for nothing what of the body has come, and says how much it was.
+    pub(super) fn discard(&mut self, cx: &mut Context<'_>) -> u64 {
+        let mut length = 0;
+        while let Poll::Ready(Some(Ok(piece))) = self.poll_piece(cx) {
+            length += piece.len() as u64;
+        }
+        length
+    }
 }
 
 /// A line as a body sees it, whatever the socket is.
@@ -130,6 +152,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin + Send + std::fmt::Debug> Source for Line
             reading.upload.wake();
         }
         let piece = reading.poll_piece(cx);
+        reading.upload.awaited = piece.is_pending();
         if reading.body.is_over() || reading.upload.broken {
             reading.upload.wake();
         }

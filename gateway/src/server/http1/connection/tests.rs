@@ -230,6 +230,20 @@ async fn a_client_that_leaves_takes_its_call_with_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_client_that_leaves_is_missed_whatever_became_of_its_body() {
+    for head in [
+        "POST /never HTTP/1.1\r\ncontent-length: 2\r\n\r\nhi",
+        "POST /never HTTP/1.1\r\nexpect: 100-continue\r\ncontent-length: 2\r\n\r\n",
+    ] {
+        let mut client = connected(echo);
+        client.send(head).await;
+        tokio::task::yield_now().await;
+        drop(client.socket);
+        client.server.await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_client_that_takes_nothing_of_its_answer_is_cut_off() {
     let mut client = connected(|_| async { Ok(text(200, vec![b'x'; 100_000])) });
     client.send("GET / HTTP/1.1\r\n\r\n").await;
