@@ -5,7 +5,7 @@
 use std::{fs, io::Write, path::Path};
 
 use portcullis::{
-    store::{AuditEntry, EmbeddedStore, MemoryStore, Saved, Store, StoreError},
+    store::{AuditEntry, EmbeddedStore, MemoryStore, Ordered, Saved, Store, StoreError},
     switchboard::{
         UnixMillis,
         feature::{Source, State},
@@ -51,6 +51,7 @@ fn flip(revision: u64) -> AuditEntry {
         after: state(false),
         revision,
         request_id: None,
+        breaker: None,
     }
 }
 
@@ -344,9 +345,15 @@ fn an_audited_act_that_changed_no_state_is_no_flip() {
         feature: "breaker:auth".to_owned(),
         before: Some(state(true)),
         after: state(true),
+        breaker: Some(Ordered {
+            before: "open".to_owned(),
+            after: "closed".to_owned(),
+            expires_at: None,
+        }),
         ..flip(3)
     };
     store.append_audit(&reset).unwrap();
+    assert_eq!(store.audit(1).unwrap(), [reset]);
     assert_eq!(store.load().unwrap(), Some(saved(2)));
     assert_eq!(store.notices(), [""; 0]);
 }

@@ -7,7 +7,7 @@ use crate::switchboard::{
     feature::{Source, State},
 };
 
-/// Who did what to a feature, when, why, and what it was before and after.
+/// Who did what to a feature or to a breaker, when, why, and what it was before and after.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AuditEntry {
     /// When.
@@ -16,7 +16,7 @@ pub struct AuditEntry {
     pub actor: String,
     /// What was done: `kill`, `restore`, `expire`, …
     pub action: String,
-    /// To which feature.
+    /// To which feature; `breaker:NAME` for an order to a breaker, which is no flip.
     pub feature: String,
     /// Why.
     pub reason: String,
@@ -30,4 +30,18 @@ pub struct AuditEntry {
     pub revision: u64,
     /// The request that asked for it.
     pub request_id: Option<String>,
+    /// What an order did to a breaker. The states of the feature say nothing then, and nothing is restored from the entry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub breaker: Option<Ordered>,
+}
+
+/// What an order did to a breaker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ordered {
+    /// The word for its state before.
+    pub before: String,
+    /// The word for its state after.
+    pub after: String,
+    /// When the order ends by itself, if it does.
+    pub expires_at: Option<UnixMillis>,
 }

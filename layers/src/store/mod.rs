@@ -17,7 +17,7 @@ mod error;
 mod memory;
 mod saved;
 
-pub use audit::AuditEntry;
+pub use audit::{AuditEntry, Ordered};
 #[cfg(feature = "embedded")]
 pub use embedded::EmbeddedStore;
 pub use error::StoreError;

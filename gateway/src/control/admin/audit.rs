@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Query, State};
-use portcullis::store::AuditEntry;
+use portcullis::store::{AuditEntry, Ordered};
 use portcullis::switchboard::feature::State as Switch;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -37,7 +37,7 @@ pub(super) async fn list(
 }
 
 fn shown(entry: &AuditEntry) -> Value {
-    json!({
+    let mut shown = json!({
         "at": rfc3339(entry.at),
         "actor": entry.actor,
         "action": entry.action,
@@ -48,7 +48,13 @@ fn shown(entry: &AuditEntry) -> Value {
         "after": state(&entry.after),
         "revision": entry.revision,
         "request_id": entry.request_id,
-    })
+    });
+    if let Some(Ordered { before, after, expires_at }) = &entry.breaker {
+        shown["before"] = json!({ "state": before });
+        shown["after"] = json!({ "state": after, "expires_at": expires_at.and_then(rfc3339) });
+        shown["breaker"] = json!(entry.feature.strip_prefix("breaker:"));
+    }
+    shown
 }
 
 fn state(state: &Switch) -> Value {

@@ -42,6 +42,9 @@ pub(super) struct Desk {
     pending: BTreeSet<Arc<str>>,
     /// Done, not yet in the audit.
     backlog: VecDeque<AuditEntry>,
+    /// The newest revision in the audit, which a kill that isn't kept yet is ahead with. A store reads the audit backwards
+    /// until it meets what it knows, so what is no flip must not seem older than the flips before it.
+    revision_audited: u64,
 }
 
 impl Desk {
@@ -64,7 +67,17 @@ impl Desk {
             beneath,
             pending: BTreeSet::new(),
             backlog: VecDeque::new(),
+            revision_audited: 0,
         }
+    }
+
+    /// The revision under which something is audited that is no flip.
+    pub(super) fn revision_audited(&self) -> u64 {
+        self.revision_audited.max(self.board.revision())
+    }
+
+    pub(super) fn has_audit_backlog(&self) -> bool {
+        !self.backlog.is_empty()
     }
 
     pub(super) fn next_expiry(&self) -> Option<UnixMillis> {
@@ -270,12 +283,15 @@ impl Desk {
                 after,
                 revision: next.revision(),
                 request_id: request_id.map(str::to_owned),
+                breaker: None,
             }
         };
         features.iter().map(entry).collect()
     }
 
-    fn queue_audit(&mut self, entries: Vec<AuditEntry>) {
+    pub(super) fn queue_audit(&mut self, entries: Vec<AuditEntry>) {
+        self.revision_audited =
+            entries.iter().map(|entry| entry.revision).fold(self.revision_audited, u64::max);
         self.backlog.extend(entries);
         while self.backlog.len() > AUDIT_BACKLOG_MAX {
             self.backlog.pop_front();

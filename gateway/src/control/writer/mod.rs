@@ -8,6 +8,7 @@
 //! since a meter tells only once.
 
 mod desk;
+mod orders;
 #[cfg(test)]
 mod tests;
 
@@ -20,6 +21,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use portcullis::auto_disable::{Meter, Trip};
+use portcullis::circuit_breaker::{Breaker, Order};
 use portcullis::store::{AuditEntry, Store};
 use portcullis::switchboard::feature::{Source, State};
 use portcullis::switchboard::flip::{Flip, FlipError};
@@ -100,6 +102,19 @@ pub struct Flipped {
     pub pending: Vec<Arc<str>>,
 }
 
+/// An order to a breaker, and where it comes from.
+#[derive(Debug, Clone)]
+pub struct BreakerOrder {
+    pub breaker: Breaker,
+    pub order: Order,
+    /// The word for it in the audit.
+    pub action: &'static str,
+    pub source: Source,
+    pub request_id: Option<String>,
+    /// Whether an order to stay open that is in force may end sooner by this one, as with [`Origin::may_end_sooner`].
+    pub may_end_sooner: bool,
+}
+
 /// Why nothing has changed.
 #[derive(Debug)]
 pub enum WriteError {
@@ -125,6 +140,10 @@ enum Command {
         flip: Flip,
         origin: Origin,
         answer: oneshot::Sender<Result<Flipped, WriteError>>,
+    },
+    Order {
+        order: BreakerOrder,
+        answer: oneshot::Sender<Result<bool, WriteError>>,
     },
     Audit {
         last: usize,
@@ -154,6 +173,14 @@ impl Writer {
     /// Whenever nothing has changed.
     pub async fn flip(&self, flip: Flip, origin: Origin) -> Result<Flipped, WriteError> {
         self.ask(|answer| Command::Flip { flip, origin, answer }).await
+    }
+
+    /// Gives an order to a breaker, and answers whether the audit has it already; if not, it is tried again.
+    ///
+    /// # Errors
+    /// Whenever nothing has changed.
+    pub async fn order(&self, order: BreakerOrder) -> Result<bool, WriteError> {
+        self.ask(|answer| Command::Order { order, answer }).await
     }
 
     /// The newest entries of the audit, oldest first.
@@ -259,6 +286,9 @@ impl Inbox {
         match command {
             Command::Flip { flip, origin, answer } => {
                 let _ = answer.send(desk.flip(&flip, &origin, UnixMillis::now()));
+            }
+            Command::Order { order, answer } => {
+                let _ = answer.send(desk.order(order, UnixMillis::now()));
             }
             Command::Audit { last, answer } => {
                 let unreadable = |error| WriteError::Unreadable(Chain(&error).to_string());
