@@ -197,15 +197,22 @@ impl std::error::Error for Failure {}
 pub struct Blame {
     /// Whether an upstream that isn't there counts.
     absence: bool,
+    http: Http,
 }
 
 impl Blame {
     /// For breakers.
-    pub const UPSTREAM: Self = Self { absence: true };
+    pub const UPSTREAM: Self = Self { absence: true, http: Http::new() };
 
     /// For auto-disable, which judges what a feature *answers*. That its service is away is the breaker's business, which
     /// comes back by itself; a feature that was turned off waits for a person.
-    pub const FEATURE: Self = Self { absence: false };
+    pub const FEATURE: Self = Self { absence: false, http: Http::new() };
+
+    /// A 503 with `Retry-After` asks for less, as a 429 does, and is no failure.
+    #[must_use]
+    pub const fn busy_is_overload(self) -> Self {
+        Self { http: self.http.busy_is_overload(), ..self }
+    }
 }
 
 impl UpstreamFault {
@@ -217,7 +224,7 @@ impl UpstreamFault {
 
 impl<B> Classify<http::Response<B>, Failure> for Blame {
     fn response(&self, response: &http::Response<B>) -> Outcome {
-        Http::head(response.status(), response.headers())
+        Classify::<_, Failure>::response(&self.http, response)
     }
 
     fn error(&self, error: &Failure) -> Outcome {
@@ -254,6 +261,16 @@ mod tests {
         }
         let slow = Failure::Upstream(UpstreamFault::HeadTimeout);
         assert_eq!(outcome(Blame::FEATURE, &slow), Outcome::Failure);
+    }
+
+    #[test]
+    fn an_upstream_that_says_when_to_come_back_fails_unless_it_is_known_to_mean_it() {
+        let busy = http::Response::builder().status(503).header("retry-after", "9").body(());
+        let busy = busy.expect("it is a response");
+        let verdict = |blame: Blame| Classify::<_, Failure>::response(&blame, &busy);
+        assert_eq!(verdict(Blame::UPSTREAM), Outcome::Failure);
+        let nine = Outcome::Overload { retry_after: Some(Duration::from_secs(9)) };
+        assert_eq!(verdict(Blame::UPSTREAM.busy_is_overload()), nine);
     }
 
     #[test]

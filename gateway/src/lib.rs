@@ -8,7 +8,7 @@
 //! | the command line | [`cli`] |
 //! | start and join | [`gateway`], [`worker`] |
 //! | the order of the layers | [`stack`] |
-//! | its stages | [`router`], [`respond`], [`authentication`], [`edits`], [`upstream`], [`panics`], [`sanitise`], [`record`] |
+//! | its stages | [`router`], [`respond`], [`authentication`], [`edits`], [`fallback`], [`upstream`], [`panics`], [`sanitise`], [`record`] |
 //! | what they pass on | [`reply`], [`upload`], [`exchange`], [`failure`] |
 //! | beside them | [`server`] (knows no route), [`control`] (the one writer), [`config`], [`telemetry`], [`wire`] (HTTP/1.1 without I/O), [`limits`], [`fields`] |
 
@@ -19,6 +19,7 @@ pub mod control;
 pub mod edits;
 pub mod exchange;
 pub mod failure;
+pub mod fallback;
 pub mod fields;
 pub mod gateway;
 pub mod limits;

@@ -92,6 +92,12 @@ pub const JWKS_KEYS_MAX: usize = 50;
 /// pipe must never block a request.
 pub const LOG_LINES_WAITING_MAX: usize = 64 * 1024;
 
+/// Events that are kept for readers who were away or are slow. At one change of a breaker per second, a quarter of an hour.
+pub const EVENTS_KEPT: usize = 1024;
+/// Connections that read the stream of events at once: operator pages and a few programs, far below what the admin listener
+/// takes in all.
+pub const EVENT_READERS_MAX: usize = 64;
+
 /// Spans that wait for the exporter.
 pub const SPANS_WAITING_MAX: usize = 8 * 1024;
 

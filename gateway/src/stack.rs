@@ -10,12 +10,13 @@ use http::{Extensions, Request, Response};
 use http_body::Body;
 use portcullis::{
     auto_disable::{AutoDisableLayer, Meter},
-    circuit_breaker::{Breaker, CircuitBreakerLayer},
+    circuit_breaker::{Breaker, CircuitBreakerLayer, Place, place_of},
     concurrency::{ConcurrencyLayer, Limit},
     flag_headers::FlagHeadersLayer,
     killswitch::KillswitchLayer,
     rate_limit::{Limiter, RateLimitLayer},
     refuse::AsError,
+    subject::Subject,
     view::Subscriber,
 };
 use tower::ServiceBuilder;
@@ -26,6 +27,7 @@ use crate::{
     edits::EditsLayer,
     exchange::Exchange,
     failure::{Blame, Failure},
+    fallback::{FallbackLayer, Plan},
     panics::{Contain, Contained},
     record::layer::{Arrival, Record, Recorded, Settings},
     respond::{Respond, Texts},
@@ -91,8 +93,14 @@ pub struct RouteParts {
     pub flags: Vec<Arc<str>>,
     /// What the operator does to headers.
     pub edits: EditsLayer,
+    /// What it answers when its upstream can't.
+    pub fallback: Option<Arc<Plan>>,
     /// The breaker.
     pub breaker: Option<Breaker>,
+    /// How it judges.
+    pub blame: Blame,
+    /// Whether it lets traffic come back step by step.
+    pub ramps: bool,
     /// Meters that may turn the route's features off.
     pub meters: Vec<Meter>,
     /// Meters of features whose errors only the upstream can tell.
@@ -131,11 +139,16 @@ pub fn route(
         .layer(AuthenticationLayer::optional(parts.authenticator))
         // Flag headers: need the identity.
         .layer(FlagHeadersLayer::new(parts.switchboard).flags(parts.flags))
+        // Fallback: around all that can fail for its upstream, inside all that a client has to know.
+        .layer(FallbackLayer::optional(parts.fallback))
         // Edits: below whoever reads what they take away, around whoever judges what they touch.
         .layer(parts.edits)
         // Breaker: fails fast when the upstream is known to be bad.
         .layer(
-            CircuitBreakerLayer::optional(parts.breaker).classify(Blame::UPSTREAM).refuse(AsError),
+            CircuitBreakerLayer::optional(parts.breaker)
+                .classify(parts.blame)
+                .refuse(AsError)
+                .place(Users { asked: parts.ramps }),
         )
         // Auto-disable: inside the breaker, because a refused call says nothing about the feature.
         .layer(
@@ -146,6 +159,30 @@ pub fn route(
         // Deadlines and upstream: the attempt's innermost, so that the layers above see a slow call as a failed one; the
         // request's beside it, because all waiting is done here and only here is it known for whom.
         .service(parts.forward)
+}
+
+/// Whose request it is, for a breaker that lets users back step by step: the same users stay in while their share grows.
+#[derive(Debug, Clone, Copy)]
+struct Users {
+    /// Elsewhere nobody needs to know.
+    asked: bool,
+}
+
+impl<B> Place<Request<B>> for Users {
+    fn place(&self, request: &Request<B>) -> Option<u64> {
+        if !self.asked {
+            return None;
+        }
+        let extensions = request.extensions();
+        let subject =
+            extensions.get::<Subject>().map(|subject| place_of(subject.as_str().as_bytes()));
+        subject.or_else(|| {
+            client(extensions).map(|address| match address {
+                IpAddr::V4(address) => place_of(&address.octets()),
+                IpAddr::V6(address) => place_of(&address.octets()),
+            })
+        })
+    }
 }
 
 fn client(extensions: &Extensions) -> Option<IpAddr> {

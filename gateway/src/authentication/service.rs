@@ -38,7 +38,7 @@ impl AuthService {
     pub fn new(upstream: Arc<Upstream>, timeout: Duration, breaker: Option<Breaker>) -> Self {
         let host = HeaderValue::try_from(upstream.address.as_str())
             .expect("an authority is visible ASCII");
-        let deadlines = Deadlines { request: timeout, attempt: None };
+        let deadlines = Deadlines { request: timeout, attempt: None, response: None };
         Self { forward: Forward::new(upstream, deadlines, 0), host, timeout, breaker }
     }
 

@@ -10,14 +10,17 @@ mod breakers;
 mod catalogue;
 mod claims;
 mod edits;
+mod fallback;
 mod listeners;
 mod name;
 mod outputs;
 mod pattern;
+mod profiles;
 mod redirects;
 mod routes;
+mod webhook;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::Path;
 
@@ -92,12 +95,13 @@ impl<'c> Check<'c, '_> {
         let authentication = self.authentication();
         let features = self.features();
         let flags = self.flags();
-        let breakers = self.breakers();
+        let profiles = self.profiles();
         let mut owners = Owners::default();
-        let upstreams = self.upstreams(&breakers, &mut owners);
+        let upstreams = self.upstreams(&profiles, &mut owners);
         let mut claims = Claims::default();
-        let routes = self.routes(&upstreams, &breakers, &mut owners, &mut claims);
+        let routes = self.routes(&upstreams, &profiles, &mut owners, &mut claims);
         let redirects = self.redirects(&mut claims);
+        let webhook = self.webhook();
         Some(Config {
             server: server?,
             admin: admin?,
@@ -108,9 +112,10 @@ impl<'c> Check<'c, '_> {
             features,
             flags,
             upstreams: upstreams.into_iter().collect::<Option<_>>()?,
-            breakers,
+            breakers: profiles.checked(),
             routes: routes?,
             redirects: redirects?,
+            webhook: webhook?,
         })
     }
 
@@ -177,7 +182,14 @@ struct Declared<'c> {
 impl<'c> Declared<'c> {
     fn new(file: &'c File) -> Self {
         Self {
-            breakers: indices(&file.breakers),
+            breakers: profiles::BUILT_IN
+                .into_iter()
+                .chain(file.breakers.keys().map(String::as_str))
+                .collect::<BTreeSet<_>>()
+                .into_iter()
+                .enumerate()
+                .map(|(index, name)| (name, index))
+                .collect(),
             features: indices(&file.features),
             flags: indices(&file.flags),
             upstreams: indices(&file.upstreams),

@@ -103,6 +103,7 @@ impl<'c> Comparison<'c, '_> {
             self.faults.report(span.start, format!("`{key}` must be {wanted}, not {found}"));
             return false;
         }
+        let schema = self.alternative(value.get_ref(), schema);
         match value.get_mut() {
             DeValue::Table(table) => self.table(table, span.start, schema, name),
             DeValue::Array(values) if values.is_empty() => {
@@ -164,6 +165,13 @@ impl<'c> Comparison<'c, '_> {
             self.faults.report(offset, format!("`{key}` must be {bounds}"));
         }
         inside
+    }
+
+    /// Of several that a value may be, the one that it is.
+    fn alternative(&self, value: &DeValue<'_>, schema: &'c Value) -> &'c Value {
+        let alternatives = schema["anyOf"].as_array().into_iter().flatten();
+        let mut alternatives = alternatives.map(|schema| self.resolve(schema));
+        alternatives.find(|schema| fits(value, schema, self.whole)).unwrap_or(schema)
     }
 
     fn resolve(&self, schema: &'c Value) -> &'c Value {

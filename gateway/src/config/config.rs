@@ -10,8 +10,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::uri::Authority;
-use http::{HeaderName, HeaderValue, Method, StatusCode};
+use http::uri::{Authority, PathAndQuery};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use portcullis::circuit_breaker::Settings;
 
 /// A whole configuration, free of faults.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,12 +30,47 @@ pub struct Config {
     pub flags: Vec<Flag>,
     /// In the order of their names.
     pub upstreams: Vec<Upstream>,
-    /// The named profiles; routes and upstreams carry theirs resolved.
+    /// The profiles in the order of their names; routes and upstreams carry theirs resolved.
     pub breakers: Vec<Breaker>,
     /// In the order of the file.
     pub routes: Vec<Route>,
     /// In the order of the file.
     pub redirects: Vec<Redirect>,
+    /// Absent: nobody is told.
+    pub webhook: Option<Webhook>,
+}
+
+/// Who is told what happens to circuits.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Webhook {
+    pub authority: Authority,
+    pub path: PathAndQuery,
+    pub secret: Secret,
+    pub events: Vec<WebhookEvent>,
+    /// Of one attempt.
+    pub timeout: Duration,
+    pub attempts_max: NonZeroU32,
+    /// Blocks that it may go to although they are refused by default.
+    pub allowed_networks: Vec<Cidr>,
+}
+
+/// What a webhook is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WebhookEvent {
+    Opened,
+    Closed,
+    /// Forced open, disabled, or put into shadow.
+    Forced,
+}
+
+/// Text that is used and never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(pub String);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(hidden)")
+    }
 }
 
 /// The listener that clients reach, and its bounds.
@@ -255,14 +291,11 @@ pub struct Flag {
 pub struct Breaker {
     /// The name of the profile.
     pub name: Arc<str>,
-    pub consecutive_failures: NonZeroU32,
-    pub open_wait: Duration,
-    /// Calls that may run at once while half-open.
-    pub half_open_probes: NonZeroU32,
-    pub successes_to_close: NonZeroU32,
-    /// The age at which a probe that nobody settled counts as failed.
-    pub probe_timeout: Duration,
-    pub place: Place,
+    pub settings: Settings,
+    /// How long a call may take where nothing else says so.
+    pub call_timeout: Duration,
+    /// Whether a 503 with `Retry-After` asks for less.
+    pub busy_is_overload: bool,
 }
 
 /// What a route calls.
@@ -295,12 +328,12 @@ pub struct Upstream {
     pub place: Place,
 }
 
-/// One breaker: its own name, and the profile that it follows.
+/// One breaker: its own name, and the profile that it follows, with what was said beside it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct BreakerOf {
     /// Breakers of one name are one breaker.
     pub name: Arc<str>,
-    pub settings: Breaker,
+    pub profile: Breaker,
 }
 
 /// An index into [`Config::upstreams`].
@@ -337,11 +370,15 @@ pub struct Route {
     pub flags: Vec<FlagIndex>,
     pub timeout: Duration,
     pub attempt_timeout: Option<Duration>,
+    /// From the end of the request, its body included, to the end of the response's head.
+    pub response_timeout: Duration,
     pub body_bytes_max: u64,
     pub rate_limit: Option<RateLimit>,
     pub in_flight_max: Option<NonZeroUsize>,
     /// The route's own, else its upstream's, else none.
     pub breaker: Option<BreakerOf>,
+    /// What it answers when its upstream can't; absent: a refusal.
+    pub fallback: Option<Fallback>,
     pub metrics: bool,
     /// Its own, and those of its upstream.
     pub edits: Edits,
@@ -367,6 +404,17 @@ impl HeaderEdits {
     pub fn is_empty(&self) -> bool {
         self.remove.is_empty() && self.set.is_empty()
     }
+}
+
+/// What a route answers in the place of its upstream.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Fallback {
+    pub status: StatusCode,
+    /// The type of the body among them.
+    pub headers: HeaderMap,
+    pub body: Arc<str>,
+    /// Whether it also stands in for a 5xx of the upstream.
+    pub on_server_errors: bool,
 }
 
 /// A path that has moved.

@@ -8,6 +8,8 @@
 //! What has no default is an `Option`, also where it must be written: a faulty key is reported and left out, and the rest of
 //! the file is still read.
 
+mod breaker;
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,8 +17,12 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::de::{self, Visitor};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
+
+pub use self::breaker::{
+    Backoff, Breaker, BreakerChoice, Count, HalfOpenMax, InitialState, Judges, LateResults,
+    LostProbe, Objective, OrOff, Percent, ProbeRate, Probes, Ramp, Reach, Slow, Then, Window,
+};
 
 /// The configuration of a Portcullis gateway.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -38,7 +44,7 @@ pub struct File {
     pub features: BTreeMap<String, Feature>,
     /// Values that upstreams are told in a header, by key (written like a feature's name).
     pub flags: BTreeMap<String, Flag>,
-    /// Profiles that upstreams and routes name as their `breaker`.
+    /// Profiles that upstreams and routes name as their `breaker`. `default`, `critical` and `optional` are always there.
     pub breakers: BTreeMap<String, Breaker>,
     /// What routes call, by name (written like a feature's name).
     pub upstreams: BTreeMap<String, Upstream>,
@@ -46,6 +52,8 @@ pub struct File {
     pub routes: Vec<Route>,
     /// Paths that have moved.
     pub redirects: Vec<Redirect>,
+    /// Another program that is told what happens to circuits. Default: none.
+    pub webhook: Option<Webhook>,
 }
 
 /// The listener that clients reach, and its bounds.
@@ -362,37 +370,6 @@ impl Default for Flag {
     }
 }
 
-/// When a circuit opens, and how it closes again.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct Breaker {
-    /// Failures in a row that open it.
-    #[schemars(range(min = 1, max = 1_000_000))]
-    pub consecutive_failures: NonZeroU32,
-    /// How long it refuses everything before it lets a probe through.
-    pub open_wait_seconds: Seconds,
-    /// Probes at once while half-open.
-    #[schemars(range(min = 1, max = 1000))]
-    pub half_open_probes: NonZeroU32,
-    /// Probes in a row that must succeed to close it.
-    #[schemars(range(min = 1, max = 1000))]
-    pub successes_to_close: NonZeroU32,
-    /// The age at which a probe without an answer counts as failed.
-    pub probe_timeout_seconds: Seconds,
-}
-
-impl Default for Breaker {
-    fn default() -> Self {
-        Self {
-            consecutive_failures: nonzero(5),
-            open_wait_seconds: Seconds(30.0),
-            half_open_probes: nonzero(1),
-            successes_to_close: nonzero(1),
-            probe_timeout_seconds: Seconds(30.0),
-        }
-    }
-}
-
 /// What routes call.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -402,8 +379,9 @@ pub struct Upstream {
     pub url: Option<String>,
     /// Until a connection stands.
     pub connect_timeout_seconds: Seconds,
-    /// From the end of the request, its body included, to the response's head.
-    pub response_timeout_seconds: Seconds,
+    /// From the end of the request, its body included, to the response's head. Default: `call_timeout_seconds` of its breaker,
+    /// else 30.
+    pub response_timeout_seconds: Option<Seconds>,
     /// Between two pieces of a response's body.
     pub body_idle_timeout_seconds: Seconds,
     /// How long an unused connection is kept. Shorter than the upstream keeps it.
@@ -414,8 +392,8 @@ pub struct Upstream {
     /// Calls at once; a slot is held until the end of the body. Default: no bound.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub concurrency_max: Option<NonZeroUsize>,
-    /// The profile of its breaker. Default: none.
-    pub breaker: Option<String>,
+    /// Its breaker: the name of a profile, or a table. Default: none.
+    pub breaker: Option<BreakerChoice>,
     /// The name of its breaker in metrics, logs and the admin API. Default: the upstream's.
     pub breaker_name: Option<String>,
     /// The `error` member of a refusal while it is away or its circuit is open. Default: a general sentence.
@@ -446,7 +424,7 @@ impl Default for Upstream {
         Self {
             url: None,
             connect_timeout_seconds: Seconds(2.0),
-            response_timeout_seconds: Seconds(30.0),
+            response_timeout_seconds: None,
             body_idle_timeout_seconds: Seconds(30.0),
             idle_timeout_seconds: Seconds(30.0),
             idle_connections_max: 256,
@@ -507,10 +485,13 @@ pub struct Route {
     /// Requests in it at once. Default: no bound.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub in_flight_max: Option<NonZeroUsize>,
-    /// The profile of its breaker, or false for none. Default: its upstream's breaker.
+    /// A breaker of its own: the name of a profile, a table over what its upstream has, or false for none. Default: its
+    /// upstream's breaker.
     pub breaker: Option<BreakerChoice>,
     /// The name of its own breaker. Default: its upstream's name.
     pub breaker_name: Option<String>,
+    /// What it answers when its breaker refuses or its upstream fails. Default: a refusal.
+    pub fallback: Option<Fallback>,
     /// Whether it has series of its own in the metrics.
     pub metrics: bool,
     /// Header fields that its upstream gets, in the place of the client's and of those that the upstream sets for all. Values
@@ -546,6 +527,7 @@ impl Default for Route {
             in_flight_max: None,
             breaker: None,
             breaker_name: None,
+            fallback: None,
             metrics: true,
             set_headers: BTreeMap::new(),
             remove_headers: Vec::new(),
@@ -553,6 +535,81 @@ impl Default for Route {
             remove_response_headers: Vec::new(),
         }
     }
+}
+
+/// What a route answers in the place of its upstream.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Fallback {
+    /// Its status.
+    #[schemars(range(min = 200, max = 599))]
+    pub status: u16,
+    /// Its body; `{retry_after}` stands for the seconds after which the upstream is tried again.
+    pub body: String,
+    /// The type of the body.
+    pub content_type: String,
+    /// Its other header fields.
+    pub headers: BTreeMap<String, String>,
+    /// Whether it also stands in for a 5xx of the upstream.
+    pub on_server_errors: bool,
+}
+
+impl Default for Fallback {
+    fn default() -> Self {
+        Self {
+            status: 200,
+            body: String::new(),
+            content_type: "application/json".to_owned(),
+            headers: BTreeMap::new(),
+            on_server_errors: false,
+        }
+    }
+}
+
+/// Another program that is told what happens to circuits, by a signed `POST` for each event.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(extend("required" = ["url", "secret"]))]
+pub struct Webhook {
+    /// Where it listens, in plain http.
+    pub url: Option<String>,
+    /// What signs each message; only as `${NAME}`.
+    pub secret: Option<Hidden>,
+    /// What it is told.
+    #[schemars(length(min = 1))]
+    pub events: Vec<WebhookEvent>,
+    /// Until one attempt is given up.
+    pub timeout_seconds: Seconds,
+    /// Attempts until an event is given up, each after a longer pause.
+    #[schemars(range(min = 1, max = 20))]
+    pub attempts_max: NonZeroU32,
+    /// Addresses or blocks that it may be sent to although they are refused by default.
+    pub allowed_networks: Vec<String>,
+}
+
+impl Default for Webhook {
+    fn default() -> Self {
+        Self {
+            url: None,
+            secret: None,
+            events: vec![WebhookEvent::Opened, WebhookEvent::Closed, WebhookEvent::Forced],
+            timeout_seconds: Seconds(5.0),
+            attempts_max: nonzero(6),
+            allowed_networks: Vec::new(),
+        }
+    }
+}
+
+/// What the webhook is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum WebhookEvent {
+    /// A circuit opened by itself.
+    Opened,
+    /// A circuit closed, by itself or by hand.
+    Closed,
+    /// A circuit was forced open, disabled, or put into shadow.
+    Forced,
 }
 
 /// A path that has moved: the client is told where to, and no upstream is asked.
@@ -653,67 +710,6 @@ impl JsonSchema for Seconds {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         // A millisecond is the finest that timers keep; a month is longer than anything here should last.
         json_schema!({ "type": "number", "minimum": 0.001, "maximum": 2_592_000 })
-    }
-}
-
-/// The breaker of a route: a profile's name, or `false`.
-///
-/// Read by hand, because an untagged enum would lose where and why a value does not fit.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum BreakerChoice {
-    /// Its own, of this profile.
-    Profile(String),
-    /// None, whatever its upstream has.
-    Off,
-}
-
-impl Serialize for BreakerChoice {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::Profile(name) => serializer.serialize_str(name),
-            Self::Off => serializer.serialize_bool(false),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for BreakerChoice {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Choice;
-
-        impl Visitor<'_> for Choice {
-            type Value = BreakerChoice;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("the name of a breaker profile, or false")
-            }
-
-            fn visit_str<E: de::Error>(self, name: &str) -> Result<BreakerChoice, E> {
-                Ok(BreakerChoice::Profile(name.to_owned()))
-            }
-
-            fn visit_bool<E: de::Error>(self, on: bool) -> Result<BreakerChoice, E> {
-                if on {
-                    return Err(E::invalid_value(de::Unexpected::Bool(on), &self));
-                }
-                Ok(BreakerChoice::Off)
-            }
-        }
-
-        deserializer.deserialize_any(Choice)
-    }
-}
-
-impl JsonSchema for BreakerChoice {
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn schema_name() -> Cow<'static, str> {
-        "BreakerChoice".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "anyOf": [{ "type": "string" }, { "const": false }] })
     }
 }
 

@@ -1,12 +1,13 @@
 //! The control plane: everything that is not a request passing through.
 //!
-//! `opening` makes the first switchboard, `writer` changes it, `health` and `metrics` tell how things are, and `admin` lets
-//! operators ask and act. It runs on a runtime of its own, so that a flood of requests doesn't keep an operator out, and no
+//! `opening` makes the first switchboard, `writer` changes it, `health` and `metrics` tell how things are, `events` tells what
+//! has happened, and `admin` lets operators ask and act. It runs on a runtime of its own, so that a flood of requests doesn't keep an operator out, and no
 //! request ever waits for it: the data plane reads a pinned view and a few atomics.
 
 pub mod admin;
 pub mod breakers;
 mod chain;
+pub mod events;
 pub mod health;
 pub mod ledger;
 pub mod metrics;
@@ -25,6 +26,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use self::breakers::NamedBreaker;
+use self::events::Events;
 use self::health::Health;
 use self::metrics::Exposition;
 use self::writer::Writer;
@@ -38,6 +40,7 @@ pub struct Parts {
     pub breakers: Vec<NamedBreaker>,
     pub meters: Vec<Meter>,
     pub health: Health,
+    pub events: Events,
     /// Whoever has figures for `/metrics` besides the control plane itself.
     pub exposition: Vec<Arc<dyn Exposition>>,
 }
@@ -69,8 +72,9 @@ pub async fn serve(
     listener: TcpListener,
     shutdown: watch::Receiver<bool>,
 ) -> io::Result<()> {
-    let probes = probe::spawn(&parts.config, &parts.health);
+    let mut tasks = probe::spawn(&parts.config, &parts.health);
+    tasks.spawn(breakers::watch(parts.breakers.clone()));
     server::serve(admin::router(parts), listener, shutdown).await;
-    drop(probes);
+    drop(tasks);
     Ok(())
 }

@@ -7,7 +7,7 @@ use std::{collections::HashMap, net::IpAddr, sync::Arc};
 
 use portcullis::{
     auto_disable::Meter,
-    circuit_breaker::{self, Breaker, Late, Profile, Verdict},
+    circuit_breaker::{self, Breaker},
     concurrency::Limit,
     rate_limit::Limiter,
     view::Subscriber,
@@ -16,8 +16,10 @@ use portcullis::{
 use crate::{
     authentication::{keys::Keys, layer::Authenticator, service::AuthService},
     config::config::{self, BreakerOf, Config, Route, RouteAuthentication},
-    control::breakers::NamedBreaker,
+    control::{breakers::NamedBreaker, events::Events},
     edits::EditsLayer,
+    failure::Blame,
+    fallback::{self, Plan},
     limits::POOL_SWEEP,
     record::{
         layer::Settings,
@@ -70,12 +72,18 @@ pub(super) struct Handles {
     in_flight: Vec<Option<Limit>>,
     rate_limits: Vec<Option<Limiter<IpAddr>>>,
     concurrency: Vec<Option<Limit>>,
+    fallbacks: Vec<Option<Arc<Plan>>>,
     keys: Option<Arc<Keys>>,
     pub(super) floods: Arc<Floods>,
 }
 
 impl Handles {
-    pub(super) fn new(config: Arc<Config>, switchboard: Subscriber, meters: Vec<Meter>) -> Self {
+    pub(super) fn new(
+        config: Arc<Config>,
+        switchboard: Subscriber,
+        meters: Vec<Meter>,
+        events: &Events,
+    ) -> Self {
         let mut breakers = HashMap::new();
         let of_upstreams =
             config.upstreams.iter().map(|upstream| (&upstream.breaker, &upstream.name));
@@ -84,10 +92,9 @@ impl Handles {
             .iter()
             .map(|route| (&route.breaker, &config.upstreams[route.upstream.0].name));
         for (breaker, upstream) in of_upstreams.chain(of_routes) {
-            let Some(BreakerOf { name, settings }) = breaker else { continue };
-            let named =
-                || NamedBreaker { breaker: breaker_of(name, settings), upstream: upstream.clone() };
-            breakers.entry(name.clone()).or_insert_with(named);
+            let Some(of) = breaker else { continue };
+            let named = || breaker_of(of, upstream, events);
+            breakers.entry(of.name.clone()).or_insert_with(named);
         }
         let limiter = |route: &Route| {
             route.rate_limit.map(|limit| {
@@ -111,6 +118,7 @@ impl Handles {
                 .iter()
                 .map(|u| stack::limit(&u.name, u.concurrency_max))
                 .collect(),
+            fallbacks: config.routes.iter().map(fallback).collect(),
             keys: config.authentication.as_ref().map(Keys::new),
             floods: Arc::default(),
             config,
@@ -121,6 +129,10 @@ impl Handles {
         let mut breakers: Vec<_> = self.breakers.values().cloned().collect();
         breakers.sort_by(|a, b| a.breaker.name().cmp(b.breaker.name()));
         breakers
+    }
+
+    pub(super) fn fallback_figures(&self) -> fallback::Figures {
+        fallback::Figures(self.fallbacks.iter().flatten().cloned().collect())
     }
 
     fn breaker(&self, of: Option<&BreakerOf>) -> Option<Breaker> {
@@ -223,6 +235,9 @@ impl Handles {
             flags: route.flags.iter().map(|flag| config.flags[flag.0].key.clone()).collect(),
             edits: EditsLayer::new(&route.edits),
             breaker: self.breaker(route.breaker.as_ref()),
+            blame: blame(route.breaker.as_ref()),
+            ramps: ramps(route.breaker.as_ref()),
+            fallback: self.fallbacks[index].clone(),
             meters: route.auto_disable.iter().filter_map(meter).collect(),
             named_meters: route
                 .informs
@@ -233,7 +248,11 @@ impl Handles {
             concurrency: self.concurrency[route.upstream.0].clone(),
             forward: Forward::new(
                 upstreams[route.upstream.0].clone(),
-                Deadlines { request: route.timeout, attempt: route.attempt_timeout },
+                Deadlines {
+                    request: route.timeout,
+                    attempt: route.attempt_timeout,
+                    response: Some(route.response_timeout),
+                },
                 route.body_bytes_max,
             ),
         }
@@ -285,20 +304,29 @@ fn upstream(upstream: &config::Upstream, calls: &Arc<Calls>) -> Arc<Upstream> {
     })
 }
 
-fn breaker_of(name: &Arc<str>, settings: &config::Breaker) -> Breaker {
-    let settings = circuit_breaker::Settings {
-        consecutive_failures: Some(settings.consecutive_failures),
-        open_wait: settings.open_wait,
-        half_open_probes: settings.half_open_probes,
-        verdict: Verdict::Run(settings.successes_to_close),
-        probe_timeout: settings.probe_timeout,
-        profile: Profile { late: Late::Dropped, ..Profile::default() },
-        ..circuit_breaker::Settings::default()
-    };
-    Breaker::new(name.clone(), settings).on_change(|change| {
+fn breaker_of(of: &BreakerOf, upstream: &Arc<str>, events: &Events) -> NamedBreaker {
+    let (events, told) = (events.clone(), upstream.clone());
+    let breaker = Breaker::new(of.name.clone(), of.profile.settings).on_change(move |change| {
         let (state, name) = (announced(change.to), &change.breaker);
         tracing::info!(target: CHANGE, "Circuit breaker {state} for {name}: {}", change.reason);
-    })
+        events.breaker_changed(change, &told);
+    });
+    NamedBreaker { breaker, upstream: upstream.clone() }
+}
+
+fn fallback(route: &Route) -> Option<Arc<Plan>> {
+    route.fallback.clone().map(|written| Plan::new(route.name.clone(), written))
+}
+
+/// How a route's breaker judges.
+fn blame(of: Option<&BreakerOf>) -> Blame {
+    let busy_is_overload = of.is_some_and(|of| of.profile.busy_is_overload);
+    if busy_is_overload { Blame::UPSTREAM.busy_is_overload() } else { Blame::UPSTREAM }
+}
+
+/// Whether a route's breaker lets traffic come back step by step, and so needs to know whose requests they are.
+fn ramps(of: Option<&BreakerOf>) -> bool {
+    of.is_some_and(|of| of.profile.settings.ramp.is_some())
 }
 
 /// The word for a new state in the line that people watch for.

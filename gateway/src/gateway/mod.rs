@@ -23,7 +23,7 @@ use self::{
 };
 use crate::{
     config::config::Config,
-    control::{self, health::Health, metrics::Exposition, opening, writer},
+    control::{self, events::Events, health::Health, metrics::Exposition, opening, writer},
     panics,
     record::traffic::Totals,
     router::Own,
@@ -103,7 +103,8 @@ impl Gateway {
         let (writer, inbox) = writer::channel();
         let meters = control::meters(config, &writer);
         let (publisher, switchboard) = view::channel(opened.switchboard.clone());
-        let handles = Arc::new(Handles::new(config.clone(), switchboard, meters.clone()));
+        let events = Events::new(instance(config));
+        let handles = Arc::new(Handles::new(config.clone(), switchboard, meters.clone(), &events));
         let breakers = handles.named_breakers();
         let health = Health::new(
             config,
@@ -145,6 +146,7 @@ impl Gateway {
         let exposition: Vec<Arc<dyn Exposition>> = vec![
             Arc::new(totals),
             Arc::new(panics::Figures),
+            Arc::new(handles.fallback_figures()),
             Arc::new(FloodFigures(handles.floods.clone())),
             Arc::new(LinesFigures(telemetry.lines.clone())),
         ];
@@ -155,6 +157,7 @@ impl Gateway {
             breakers,
             meters,
             health: health.clone(),
+            events,
             exposition,
         };
         let control = spawn("control", move || {
@@ -251,6 +254,13 @@ fn announce(config: &Config) {
     if config.routes.is_empty() {
         tracing::warn!("no routes are configured: every request will be answered with 404");
     }
+}
+
+/// The name of this gateway among others: its machine and its port.
+fn instance(config: &Config) -> String {
+    let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let machine = Some(machine.trim()).filter(|machine| !machine.is_empty()).unwrap_or("gateway");
+    format!("{machine}:{}", config.server.listen.port())
 }
 
 fn health_paths(health: &Health) -> Own {

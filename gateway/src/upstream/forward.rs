@@ -63,6 +63,8 @@ pub struct Deadlines {
     pub request: Duration,
     /// From the call.
     pub attempt: Option<Duration>,
+    /// From the request's end to the response's head, where the route has another bound than its upstream.
+    pub response: Option<Duration>,
 }
 
 /// The service that calls an upstream.
@@ -108,6 +110,8 @@ impl Service<Request<Upload>> for Forward {
 struct Attempt {
     upstream: Arc<Upstream>,
     started: Instant,
+    /// From the request's end to the response's head.
+    response_timeout: Duration,
     /// When nothing is waited for any longer, and the time that was allowed until then.
     end: (Instant, Duration),
     upload: Option<Progress>,
@@ -127,7 +131,9 @@ impl Attempt {
         if let Some(span) = &span {
             span::inject(span, request.headers_mut());
         }
-        Self { upstream, started, end, upload: request.body().progress(), span }
+        let response_timeout = deadlines.response.unwrap_or(upstream.response_timeout);
+        let upload = request.body().progress();
+        Self { upstream, started, response_timeout, end, upload, span }
     }
 
     async fn run(&self, request: &mut Request<Upload>) -> Result<Response<Answer>, Failure> {
@@ -179,7 +185,7 @@ impl Attempt {
     }
 
     fn deadline(&self, from: Instant) -> Instant {
-        self.end.0.min(from + self.upstream.response_timeout)
+        self.end.0.min(from + self.response_timeout)
     }
 
     /// The upstream's time for its head starts when it has the whole request, so a running upload pushes it back; the end

@@ -1,9 +1,11 @@
 //! What the demo and the measurements are promised by their files.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use http::Method;
+use portcullis::circuit_breaker::Verdict;
 use portcullis_gateway::config::config::{
     Config, FeatureIndex, Rewrite, RewritePart, Route, RouteAuthentication, Store,
 };
@@ -112,7 +114,7 @@ fn the_demo_recovers_within_ten_seconds_but_for_control() {
         .iter()
         .map(|upstream| {
             let breaker = upstream.breaker.as_ref().expect("each has one");
-            (&*breaker.name, &breaker.settings)
+            (&*breaker.name, &breaker.profile.settings)
         })
         .collect();
 
@@ -120,9 +122,9 @@ fn the_demo_recovers_within_ten_seconds_but_for_control() {
         assert!(breakers[name].open_wait <= Duration::from_secs(5), "{name}");
     }
     let control = breakers["ControlAPI"];
-    assert_eq!(control.consecutive_failures.get(), 5);
+    assert_eq!(control.consecutive_failures, NonZeroU32::new(5));
     assert_eq!(control.open_wait, Duration::from_secs(30));
-    assert_eq!(control.successes_to_close.get(), 1);
+    assert_eq!(control.verdict, Verdict::FIRST, "the first success closes it");
 }
 
 #[test]
@@ -132,7 +134,8 @@ fn the_orders_circuit_stays_closed_until_auto_disable_has_counted_its_errors() {
     let breaker = create.breaker.as_ref().expect("orders has a breaker");
     let feature = &demo.features[create.auto_disable[0].0];
 
-    assert!(breaker.settings.consecutive_failures > feature.auto_disable.expect("a rule").errors);
+    let failures = breaker.profile.settings.consecutive_failures.expect("it has the rule");
+    assert!(failures > feature.auto_disable.expect("a rule").errors);
 }
 
 #[test]

@@ -77,7 +77,10 @@ async fn an_open_circuit_closes_on_the_first_success_after_its_wait() {
     let upstream = Upstream::always(Script::answer(500, ""));
     let gateway = Gateway::in_front_of(&upstream)
         .keys("[upstreams.app]", "breaker = \"quick\"")
-        .keys("[breakers.quick]", "consecutive_failures = 2\nopen_wait_seconds = 0.2")
+        .keys(
+            "[breakers.quick]",
+            "consecutive_failures = 2\nopen_wait_seconds = 0.2\nsuccesses_to_close = 1",
+        )
         .start()
         .await;
     let client = Client::new();

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use http::Uri;
-use http::uri::Authority;
+use http::uri::{Authority, PathAndQuery};
 
 use crate::config::config::Cidr;
 use crate::config::fault::Wrong;
@@ -104,6 +104,28 @@ pub(super) fn upstream(text: &str) -> Result<Authority, Wrong> {
     }
     let with_port = format!("{}:80", authority.as_str().trim_end_matches(':'));
     with_port.parse().map_err(|_| format!("\"{text}\" has no usable port").into())
+}
+
+/// Host, port and path of a webhook's URL.
+pub(super) fn webhook(text: &str) -> Result<(Authority, PathAndQuery), Wrong> {
+    let example = "a webhook's URL is like http://127.0.0.1:9000/portcullis";
+    let uri = uri(text)?;
+    match (uri.scheme_str(), uri.authority()) {
+        (Some("http"), Some(authority)) => {
+            if authority.as_str().contains('@') || authority.host().is_empty() {
+                return Err(format!("\"{text}\" has a user name or no host; {example}").into());
+            }
+            if authority.port().is_some() && authority.port_u16().is_none_or(|port| port == 0) {
+                return Err(format!("\"{text}\" has no usable port").into());
+            }
+            let path = uri.path_and_query().cloned();
+            Ok((authority.clone(), path.unwrap_or(PathAndQuery::from_static("/"))))
+        }
+        (Some("https"), _) => {
+            Err("https to a webhook is not supported yet; put a relay on this machine".into())
+        }
+        _ => Err(format!("\"{text}\" is not an http URL; {example}").into()),
+    }
 }
 
 /// Scheme, host and port of a site that clients are sent to.

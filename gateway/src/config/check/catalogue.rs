@@ -1,13 +1,15 @@
 //! What routes refer to: features, flags and upstreams, each in the order of their names.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::StatusCode;
 
 use super::breakers::{Owners, Wanted};
+use super::profiles::Profiles;
 use super::{Check, Site, address, name};
-use crate::config::config::{AutoDisable, Breaker, Feature, Flag, Upstream};
-use crate::config::file;
+use crate::config::config::{AutoDisable, BreakerOf, Feature, Flag, Upstream};
+use crate::config::file::{self, BreakerChoice, Seconds};
 
 impl Check<'_, '_> {
     pub(super) fn features(&mut self) -> Vec<Feature> {
@@ -52,7 +54,7 @@ impl Check<'_, '_> {
     /// `None` for a faulty one, so that indices stay what they are.
     pub(super) fn upstreams(
         &mut self,
-        profiles: &[Breaker],
+        profiles: &Profiles,
         owners: &mut Owners,
     ) -> Vec<Option<Upstream>> {
         let site = self.root.key("upstreams");
@@ -69,32 +71,36 @@ impl Check<'_, '_> {
         name: &str,
         file: &file::Upstream,
         site: Site<'_>,
-        profiles: &[Breaker],
+        profiles: &Profiles,
         owners: &mut Owners,
     ) -> Option<Upstream> {
         let url = file.url.as_deref();
         let address = url.and_then(|url| self.accept(site.key("url"), address::upstream(url)));
         let health_path = file.health_path.as_deref();
         let health_path = health_path.map(|path| self.own_path(site.key("health_path"), path));
-        if file.breaker.is_none() && file.breaker_name.is_some() {
+        if matches!(file.breaker, None | Some(BreakerChoice::Off)) && file.breaker_name.is_some() {
             self.report(site.key("breaker_name"), "there is no `breaker` that this could name");
         }
-        let breaker = file.breaker.as_deref().map(|profile| {
-            let wanted =
-                Wanted { profile, name: file.breaker_name.as_deref(), upstream: name, site };
-            self.breaker_of(&wanted, profiles, owners)
-        });
+        let breaker = match &file.breaker {
+            None => Some(None),
+            Some(choice) => {
+                let (breaker_name, below) = (file.breaker_name.as_deref(), None);
+                let wanted = Wanted { choice, name: breaker_name, upstream: name, below, site };
+                self.breaker_of(&wanted, profiles, owners)
+            }
+        };
         let edits = self.edits(&file.into(), site);
+        let breaker = breaker?;
         Some(Upstream {
             name: name.into(),
             address: address?,
             connect_timeout: file.connect_timeout_seconds.duration(),
-            response_timeout: file.response_timeout_seconds.duration(),
+            response_timeout: response_timeout(file, breaker.as_ref()),
             body_idle_timeout: file.body_idle_timeout_seconds.duration(),
             idle_timeout: file.idle_timeout_seconds.duration(),
             idle_connections_max: file.idle_connections_max,
             concurrency_max: file.concurrency_max,
-            breaker: transposed(breaker)?,
+            breaker,
             error: shared(file.error.as_deref()),
             unreachable_status: StatusCode::from_u16(file.unreachable_status)
                 .expect("the schema lets nothing but 502 and 503 pass"),
@@ -105,6 +111,13 @@ impl Check<'_, '_> {
             place: self.place(site),
         })
     }
+}
+
+/// How long calls under this breaker may take: what the upstream says, else what the breaker says, else half a minute.
+pub(super) fn response_timeout(file: &file::Upstream, breaker: Option<&BreakerOf>) -> Duration {
+    let of_breaker = || breaker.map(|breaker| breaker.profile.call_timeout);
+    let of_upstream = file.response_timeout_seconds.map(Seconds::duration);
+    of_upstream.or_else(of_breaker).unwrap_or(Duration::from_secs(30))
 }
 
 /// From "written, and faulty or not" to "faulty, or written or not".

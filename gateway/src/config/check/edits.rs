@@ -118,7 +118,7 @@ fn merged_half(upstream: &HeaderEdits, mut route: HeaderEdits) -> HeaderEdits {
 }
 
 /// The name of a field that an operator may decide on.
-fn field(text: &str) -> Result<HeaderName, Wrong> {
+pub(super) fn field(text: &str) -> Result<HeaderName, Wrong> {
     let name = HeaderName::from_bytes(text.as_bytes())
         .map_err(|_| Wrong::from(format!("\"{text}\" is not the name of a header field")))?;
     let lower = name.as_str();
@@ -139,7 +139,7 @@ fn field(text: &str) -> Result<HeaderName, Wrong> {
     Err(format!("`{lower}` can't be set or removed: it {wrong}").into())
 }
 
-fn value(name: &str, text: &str) -> Result<HeaderValue, Wrong> {
+pub(super) fn value(name: &str, text: &str) -> Result<HeaderValue, Wrong> {
     if text.is_empty() {
         return Err(format!(
             "the value of `{name}` is empty; a field that nobody needs is not set"

@@ -2,16 +2,18 @@
 //! for `claims`.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use http::Method;
 
-use super::breakers::{Owners, Wanted};
-use super::catalogue::transposed;
+use super::breakers::{Owners, Wanted, table_of};
+use super::catalogue::{response_timeout, transposed};
 use super::claims::{Claim, Claims};
 use super::pattern::{self, Pattern};
+use super::profiles::Profiles;
 use super::{Check, Kind, Site, edits, name};
 use crate::config::config::{
-    Breaker, BreakerOf, FeatureIndex, FlagIndex, HostPattern, RateLimit, Rewrite, Route,
+    BreakerOf, FeatureIndex, FlagIndex, HostPattern, RateLimit, Rewrite, Route,
     RouteAuthentication, Upstream, UpstreamId,
 };
 use crate::config::fault::{Wrong, nearest};
@@ -33,7 +35,7 @@ impl<'c> Check<'c, '_> {
     pub(super) fn routes(
         &mut self,
         upstreams: &[Option<Upstream>],
-        profiles: &[Breaker],
+        profiles: &Profiles,
         owners: &mut Owners,
         claims: &mut Claims,
     ) -> Option<Vec<Route>> {
@@ -76,7 +78,9 @@ impl<'c> Check<'c, '_> {
         let flags = self.references(Kind::Flag, &file.flags, site.key("flags"));
         self.times_agree(file, site);
         let edits = self.edits(&file.into(), site);
+        let fallback = file.fallback.as_ref().map(|file| self.fallback(file, site.key("fallback")));
         let server = &self.file.server;
+        let (inherited, breaker) = (inherited?, breaker?);
         Some(Route {
             name: file.name.as_deref()?.into(),
             methods: methods?,
@@ -91,12 +95,14 @@ impl<'c> Check<'c, '_> {
             flags: flags?.into_iter().map(FlagIndex).collect(),
             timeout: file.timeout_seconds.unwrap_or(server.request_timeout_seconds).duration(),
             attempt_timeout: file.attempt_timeout_seconds.map(file::Seconds::duration),
+            response_timeout: self.response_timeout(file, inherited, breaker.as_ref()),
             body_bytes_max: file.body_bytes_max.unwrap_or(server.body_bytes_max),
             rate_limit: transposed(file.rate_limit.as_ref().map(rate_limit))?,
             in_flight_max: file.in_flight_max,
-            breaker: breaker?,
+            breaker,
+            fallback: transposed(fallback)?,
             metrics: file.metrics,
-            edits: edits::merged(&inherited?.edits, edits?),
+            edits: edits::merged(&inherited.edits, edits?),
             place: self.place(site),
         })
     }
@@ -261,21 +267,34 @@ impl<'c> Check<'c, '_> {
         file: &file::Route,
         site: Site<'_>,
         upstreams: &[Option<Upstream>],
-        profiles: &[Breaker],
+        profiles: &Profiles,
         owners: &mut Owners,
     ) -> Option<Option<BreakerOf>> {
-        if file.breaker_name.is_some() && !matches!(file.breaker, Some(BreakerChoice::Profile(_))) {
+        if file.breaker_name.is_some() && matches!(file.breaker, None | Some(BreakerChoice::Off)) {
             self.report(site.key("breaker_name"), "there is no `breaker` that this could name");
         }
         let upstream = file.upstream.as_deref()?;
-        match &file.breaker {
-            Some(BreakerChoice::Off) => Some(None),
-            Some(BreakerChoice::Profile(profile)) => {
-                let name = file.breaker_name.as_deref();
-                let wanted = Wanted { profile, name, upstream, site };
-                self.breaker_of(&wanted, profiles, owners).map(Some)
-            }
-            None => self.upstream_of(file, upstreams).map(|upstream| upstream.breaker.clone()),
+        let Some(choice) = &file.breaker else {
+            return self.upstream_of(file, upstreams).map(|upstream| upstream.breaker.clone());
+        };
+        let of_upstream = self.file.upstreams.get(upstream);
+        let below = of_upstream.and_then(|of| table_of(of.breaker.as_ref(), profiles));
+        let name = file.breaker_name.as_deref();
+        let wanted = Wanted { choice, name, upstream, below, site };
+        self.breaker_of(&wanted, profiles, owners)
+    }
+
+    /// A route without a breaker has its upstream's time, whatever that takes it from.
+    fn response_timeout(
+        &self,
+        file: &file::Route,
+        inherited: &Upstream,
+        breaker: Option<&BreakerOf>,
+    ) -> Duration {
+        let upstream = file.upstream.as_ref().and_then(|name| self.file.upstreams.get(name));
+        match (upstream, breaker) {
+            (Some(upstream), Some(_)) => response_timeout(upstream, breaker),
+            _ => inherited.response_timeout,
         }
     }
 }

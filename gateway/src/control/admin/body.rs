@@ -34,12 +34,28 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Told<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        let body = timeout(TIME_MAX, Bytes::from_request(request, state))
-            .await
-            .map_err(|_| too_slow())?
-            .map_err(|rejection| unread(&rejection))?;
-        read(&body).map(Self)
+        read(&received(request, state).await?).map(Self)
     }
+}
+
+/// The same for a handler that may also be told nothing: an empty body is an object without members.
+#[derive(Debug)]
+pub(super) struct MaybeTold<T>(pub(super) T);
+
+impl<T: DeserializeOwned + Default, S: Send + Sync> FromRequest<S> for MaybeTold<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let body = received(request, state).await?;
+        if body.is_empty() { Ok(Self(T::default())) } else { read(&body).map(Self) }
+    }
+}
+
+async fn received<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Problem> {
+    timeout(TIME_MAX, Bytes::from_request(request, state))
+        .await
+        .map_err(|_| too_slow())?
+        .map_err(|rejection| unread(&rejection))
 }
 
 fn too_slow() -> Problem {
@@ -96,16 +112,27 @@ pub(super) fn updated_by(given: Option<&str>) -> Result<Option<String>, Problem>
     name.map(|name| line("updated_by", name)).transpose()
 }
 
+/// A reason where one is welcome, but not demanded.
+pub(super) fn optional_reason(given: Option<&str>) -> Result<Option<String>, Problem> {
+    let reason = given.map(str::trim).filter(|reason| !reason.is_empty());
+    reason.map(|reason| line("reason", reason)).transpose()
+}
+
 /// The end of a kill that lasts this long.
 pub(super) fn expiry(minutes: Option<u32>, now: UnixMillis) -> Result<Option<UnixMillis>, Problem> {
+    let Some(lasts) = duration(minutes)? else { return Ok(None) };
+    Ok(Some(UnixMillis(now.0 + u64::try_from(lasts.as_millis()).expect("a year fits"))))
+}
+
+/// How long something is to last.
+pub(super) fn duration(minutes: Option<u32>) -> Result<Option<Duration>, Problem> {
     let Some(minutes) = minutes else { return Ok(None) };
     if !(1..=MINUTES_MAX).contains(&minutes) {
         return Err(Problem::bad_request(format_args!(
             "`duration_minutes` must be from 1 to {MINUTES_MAX}, not {minutes}"
         )));
     }
-    let lasts = Duration::from_secs(60 * u64::from(minutes));
-    Ok(Some(UnixMillis(now.0 + u64::try_from(lasts.as_millis()).expect("a year fits"))))
+    Ok(Some(Duration::from_secs(60 * u64::from(minutes))))
 }
 
 /// One line of text: a line break in it would forge a log line.

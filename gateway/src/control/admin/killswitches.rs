@@ -228,7 +228,7 @@ fn merge(into: &mut Value, from: Value) {
 }
 
 /// The command line says who it is; all else is the API.
-fn source(headers: &HeaderMap) -> Source {
+pub(super) fn source(headers: &HeaderMap) -> Source {
     let agent = headers.get(USER_AGENT).map(http::HeaderValue::as_bytes);
     if agent.is_some_and(|agent| agent.starts_with(b"portcullis-cli/")) {
         Source::Cli

@@ -34,6 +34,7 @@ use self::keys::Keyring;
 use self::problem::Problem;
 use super::Parts;
 use super::breakers::NamedBreaker;
+use super::events::Events;
 use super::health::Health;
 use super::metrics::{self, ControlFigures, Exposition};
 use super::writer::Writer;
@@ -48,6 +49,7 @@ struct Admin {
     breakers: Vec<NamedBreaker>,
     meters: Vec<Meter>,
     health: Health,
+    events: Events,
     exposition: Vec<Arc<dyn Exposition>>,
 }
 
@@ -92,7 +94,8 @@ pub fn router(parts: Parts) -> Router {
 
 impl Admin {
     fn new(parts: Parts) -> Self {
-        let Parts { config, subscriber, writer, breakers, meters, health, mut exposition } = parts;
+        let Parts { config, subscriber, writer, breakers, meters, health, events, mut exposition } =
+            parts;
         let own = ControlFigures {
             subscriber: subscriber.clone(),
             breakers: breakers.clone(),
@@ -102,7 +105,17 @@ impl Admin {
         };
         exposition.insert(0, Arc::new(own));
         let keyring = Keyring::new(&config.admin);
-        Self { config, keyring, subscriber, writer, breakers, meters, health, exposition }
+        Self {
+            config,
+            keyring,
+            subscriber,
+            writer,
+            breakers,
+            meters,
+            health,
+            events,
+            exposition,
+        }
     }
 
     fn meter(&self, feature: &str) -> Option<&Meter> {

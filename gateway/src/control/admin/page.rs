@@ -10,6 +10,7 @@ use portcullis::switchboard::feature::State as Switch;
 use serde_json::Value;
 
 use super::Admin;
+use crate::control::breakers;
 use crate::control::moment::rfc3339;
 
 const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:72rem;margin:2rem auto;padding:0 1rem;color:#1a1a1a;\
@@ -52,7 +53,8 @@ fn render(admin: &Admin) -> String {
         ),
     );
     killswitches(&mut page, admin);
-    breakers(&mut page, &report["circuit_breakers"]);
+    let all = breakers::all_with_orders(&admin.breakers, &serde_json::Map::new());
+    breaker_table(&mut page, &all);
     dependencies(&mut page, &report["dependencies"]);
     put(
         &mut page,
@@ -87,11 +89,11 @@ fn killswitches(page: &mut String, admin: &Admin) {
     page.push_str("</table>");
 }
 
-fn breakers(page: &mut String, breakers: &Value) {
+fn breaker_table(page: &mut String, breakers: &serde_json::Map<String, Value>) {
     page.push_str(
         "<h2>Circuit breakers</h2><table><tr><th>Name<th>State<th>Failures<th>Since<th>Why</tr>",
     );
-    for (name, breaker) in breakers.as_object().into_iter().flatten() {
+    for (name, breaker) in breakers {
         let class = if breaker["state"] == "closed" { "on" } else { "off" };
         put(
             page,
