@@ -1,7 +1,7 @@
 //! The control plane: everything that is not a request passing through.
 //!
 //! `opening` makes the first switchboard, `writer` changes it, `health` and `metrics` tell how things are, `events` tells what
-//! has happened, and `admin` lets operators ask and act. It runs on a runtime of its own, so that a flood of requests doesn't keep an operator out, and no
+//! has happened and `webhook` carries that on, and `admin` lets operators ask and act. It runs on a runtime of its own, so that a flood of requests doesn't keep an operator out, and no
 //! request ever waits for it: the data plane reads a pinned view and a few atomics.
 
 pub mod admin;
@@ -15,6 +15,8 @@ mod moment;
 pub mod opening;
 mod probe;
 mod server;
+mod stall;
+mod webhook;
 pub mod writer;
 
 use std::io;
@@ -68,12 +70,24 @@ pub fn meters(config: &Config, writer: &Writer) -> Vec<Meter> {
 /// # Errors
 /// None today: a listener that fails to accept is tried again.
 pub async fn serve(
-    parts: Parts,
+    mut parts: Parts,
     listener: TcpListener,
     shutdown: watch::Receiver<bool>,
 ) -> io::Result<()> {
     let mut tasks = probe::spawn(&parts.config, &parts.health);
     tasks.spawn(breakers::watch(parts.breakers.clone()));
+    let events = parts.events.clone();
+    if parts.config.webhook.is_some() {
+        let figures = Arc::<webhook::Figures>::default();
+        parts.exposition.push(figures.clone());
+        tasks.spawn(webhook::tell(parts.config.clone(), events.clone(), figures));
+    }
+    let mut over = shutdown.clone();
+    tasks.spawn(async move {
+        // A sender that is gone can't ask any more, as in `server`. Streams of events have no end of their own.
+        let _ = over.wait_for(|over| *over).await;
+        events.close();
+    });
     server::serve(admin::router(parts), listener, shutdown).await;
     drop(tasks);
     Ok(())

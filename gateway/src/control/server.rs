@@ -14,6 +14,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{sleep, timeout};
 
+use super::stall::Unstalled;
+
 /// Connections at once. An operator, a few dashboards and a scraper need a handful.
 const CONNECTIONS_MAX: usize = 256;
 /// From the first byte (or the last answer) to the end of a request's head. It also ends idle connections.
@@ -46,7 +48,8 @@ pub(super) async fn serve(
         };
         let mut builder = http1::Builder::new();
         builder.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
-        let connection = builder.serve_connection(TokioIo::new(stream), service.clone());
+        let connection =
+            builder.serve_connection(TokioIo::new(Unstalled::new(stream)), service.clone());
         let connection = graceful.watch(connection);
         tokio::spawn(async move {
             // What went wrong with a connection is the client's to know; the next one starts afresh.

@@ -8,6 +8,7 @@ mod body;
 mod bulk;
 mod circuit_breakers;
 mod error_stats;
+mod events;
 mod guard;
 mod health;
 mod keys;
@@ -50,6 +51,8 @@ struct Admin {
     meters: Vec<Meter>,
     health: Health,
     events: Events,
+    /// The places for those who read the events.
+    seats: events::Seats,
     exposition: Vec<Arc<dyn Exposition>>,
 }
 
@@ -67,6 +70,7 @@ pub fn router(parts: Parts) -> Router {
         .route("/admin/circuit-breakers", get(circuit_breakers::list))
         .route("/admin/circuit-breakers/{name}/{action}", post(circuit_breakers::act))
         .route("/admin/audit", get(audit::list))
+        .route("/admin/events", get(events::stream))
         .route("/health/circuit-breakers", get(circuit_breakers::list))
         .route("/health/circuits", get(circuit_breakers::circuits))
         .route("/health/dependencies", get(health::dependencies))
@@ -105,6 +109,7 @@ impl Admin {
         };
         exposition.insert(0, Arc::new(own));
         let keyring = Keyring::new(&config.admin);
+        let seats = events::Seats::default();
         Self {
             config,
             keyring,
@@ -114,6 +119,7 @@ impl Admin {
             meters,
             health,
             events,
+            seats,
             exposition,
         }
     }

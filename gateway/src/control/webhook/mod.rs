@@ -1,0 +1,139 @@
+//! The webhook: tells another program that a circuit opened, closed, or was taken in hand.
+//!
+//! Each event is one `POST` of JSON, signed with a secret that both sides have: whoever receives it can tell that it is ours,
+//! unchanged and recent. It is tried again, later each time, until it is taken, or is given up and counted. The events' ring
+//! is the queue: while a receiver is away it fills, and what falls out of it is counted as lost. Nothing of this is near a
+//! request.
+//!
+//! *Where it may go.* A name is resolved, the addresses are looked at, and the connection goes to the very address that was
+//! looked at (see `policy`). Redirects are not followed.
+
+mod delivery;
+mod policy;
+mod signature;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use portcullis::circuit_breaker::State;
+use serde_json::{Value, json};
+use tokio::time::sleep;
+
+use self::delivery::{Delivery, Failed};
+use super::events::{BreakerChanged, Event, Events, Read};
+use super::metrics::{Exposition, counter};
+use crate::config::config::{Config, Webhook, WebhookEvent};
+
+/// Between the first attempt and the second; then twice as long each time, up to [`PAUSE_MAX`].
+const PAUSE: Duration = Duration::from_millis(500);
+const PAUSE_MAX: Duration = Duration::from_secs(60);
+
+/// What became of the events that were to be told.
+#[derive(Debug, Default)]
+pub(super) struct Figures {
+    delivered: AtomicU64,
+    failed: AtomicU64,
+    lost: AtomicU64,
+    attempts: AtomicU64,
+}
+
+/// Tells events for as long as they come.
+pub(super) async fn tell(config: Arc<Config>, events: Events, figures: Arc<Figures>) {
+    let Some(webhook) = &config.webhook else { return };
+    let delivery = Delivery::new(webhook, &config);
+    let mut reader = events.read();
+    while let Some(read) = reader.next().await {
+        match read {
+            Read::Missed(missed) => {
+                figures.lost.fetch_add(missed, Relaxed);
+                tracing::warn!(
+                    "{missed} events were lost to the webhook, which is too slow or away"
+                );
+            }
+            Read::Event(event) => {
+                if let Some(kind) = kind(event.what.to).filter(|kind| webhook.events.contains(kind))
+                {
+                    deliver(&delivery, webhook, &figures, &message(&events, &event, kind)).await;
+                }
+            }
+        }
+    }
+}
+
+/// One event on its way.
+struct Message {
+    id: String,
+    kind: &'static str,
+    body: Bytes,
+}
+
+async fn deliver(delivery: &Delivery, webhook: &Webhook, figures: &Figures, message: &Message) {
+    let mut pause = PAUSE;
+    for attempt in 1..=webhook.attempts_max.get() {
+        figures.attempts.fetch_add(1, Relaxed);
+        // Signed anew each time, so that a receiver that looks at the age takes a late attempt too.
+        match delivery.post(message, SystemTime::now()).await {
+            Ok(()) => {
+                figures.delivered.fetch_add(1, Relaxed);
+                return;
+            }
+            Err(Failed { why, again }) => {
+                if !again || attempt == webhook.attempts_max.get() {
+                    tracing::warn!("the webhook didn't take {}: {why}", message.kind);
+                    break;
+                }
+            }
+        }
+        sleep(pause.mul_f64(1.0 - fastrand::f64() / 5.0)).await;
+        pause = (pause * 2).min(PAUSE_MAX);
+    }
+    figures.failed.fetch_add(1, Relaxed);
+}
+
+/// Which of the events that can be asked for a new state is; a probe is none of them.
+const fn kind(to: State) -> Option<WebhookEvent> {
+    match to {
+        State::Open => Some(WebhookEvent::Opened),
+        State::Closed => Some(WebhookEvent::Closed),
+        State::ForcedOpen | State::Disabled | State::Shadow => Some(WebhookEvent::Forced),
+        State::HalfOpen => None,
+    }
+}
+
+fn message(events: &Events, event: &Event, kind: WebhookEvent) -> Message {
+    let word = match kind {
+        WebhookEvent::Opened => "circuit_breaker.opened",
+        WebhookEvent::Closed => "circuit_breaker.closed",
+        WebhookEvent::Forced => "circuit_breaker.forced",
+    };
+    let id = events.id(event);
+    let body = Bytes::from(body(&id, word, &event.what).to_string());
+    Message { id, kind: word, body }
+}
+
+fn body(id: &str, kind: &str, what: &BreakerChanged) -> Value {
+    let mut body = what.json();
+    body["id"] = json!(id);
+    body["event"] = json!(kind);
+    body
+}
+
+impl Exposition for Figures {
+    fn write(&self, out: &mut String) {
+        let all = [
+            ("portcullis_webhook_delivered_total", "Events that the webhook took", &self.delivered),
+            ("portcullis_webhook_failed_total", "Events that were given up", &self.failed),
+            (
+                "portcullis_webhook_lost_total",
+                "Events that were lost because too many waited",
+                &self.lost,
+            ),
+            ("portcullis_webhook_attempts_total", "Attempts to tell the webhook", &self.attempts),
+        ];
+        for (name, help, count) in all {
+            counter(name, help).single(out, count.load(Relaxed));
+        }
+    }
+}
