@@ -1,0 +1,243 @@
+//! The promise: what happens to a circuit is told as it happens, to whoever reads the stream of events and to the webhook,
+//! and both can be trusted.
+
+use std::time::Duration;
+
+use portcullis_tests::{
+    Client, Gateway, Launch, PATIENCE, RawConnection, Recorded, Script, Upstream, eventually,
+};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+const SECRET: &str = "a secret of thirty-two bytes or so";
+
+async fn told(gateway: &Gateway, action: &str) {
+    let path = format!("/admin/circuit-breakers/app/{action}");
+    let body = json!({ "reason": "INC-42", "updated_by": "ana" });
+    Client::new().post(gateway.admin_url(&path)).json(&body).await.ok();
+}
+
+/// A reader of `/admin/events`.
+struct Reader {
+    connection: RawConnection,
+    text: String,
+}
+
+impl Reader {
+    async fn open(gateway: &Gateway, last: Option<&str>) -> Self {
+        let mut connection = RawConnection::open(gateway.admin_address()).await;
+        let last = last.map(|id| format!("Last-Event-ID: {id}\r\n")).unwrap_or_default();
+        connection
+            .write(format!("GET /admin/events HTTP/1.1\r\nHost: localhost\r\n{last}\r\n"))
+            .await;
+        let head = connection.read_head().await;
+        assert_eq!(head.header("content-type"), Some("text/event-stream"));
+        Self { connection, text: String::new() }
+    }
+
+    /// The next event: its id, its name, its data.
+    async fn next(&mut self) -> (String, String, Value) {
+        loop {
+            if let Some((event, rest)) = self.text.split_once("\n\n") {
+                let (event, rest) = (event.to_owned(), rest.to_owned());
+                self.text = rest;
+                let field = |name: &str| {
+                    let mut lines = event.lines();
+                    lines.find_map(|line| line.strip_prefix(name)).unwrap_or_default().to_owned()
+                };
+                if event.starts_with(':') {
+                    continue;
+                }
+                let data = serde_json::from_str(&field("data: ")).expect("JSON");
+                return (field("id: "), field("event: "), data);
+            }
+            let piece = self.connection.piece().await.expect("the stream goes on");
+            self.text.push_str(std::str::from_utf8(&piece).expect("text"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_change_is_told_as_it_happens_and_who_comes_back_misses_none() {
+    let upstream = Upstream::always(Script::answer(500, ""));
+    let gateway = Gateway::in_front_of(&upstream)
+        .keys("[upstreams.app]", "breaker = { consecutive_failures = 2 }")
+        .start()
+        .await;
+    let mut reader = Reader::open(&gateway, None).await;
+    for _ in 0..2 {
+        Client::new().get(gateway.url("/x")).await;
+    }
+    let (id, name, opened) = reader.next().await;
+    assert_eq!(name, "circuit_breaker");
+    for (member, value) in [
+        ("breaker", json!("app")),
+        ("upstream", json!("app")),
+        ("from", json!("closed")),
+        ("to", json!("open")),
+        ("reason", json!("2 failures in a row")),
+        ("failures", json!(2)),
+        ("calls", json!(2)),
+    ] {
+        assert_eq!(opened[member], value, "{opened}");
+    }
+    assert!(opened["at"].is_string() && opened["instance"].is_string(), "{opened}");
+
+    drop(reader);
+    told(&gateway, "force-open").await;
+    told(&gateway, "reset").await;
+    let mut reader = Reader::open(&gateway, Some(&id)).await;
+    assert_eq!(reader.next().await.2["to"], "forced_open");
+    assert_eq!(reader.next().await.2["to"], "closed");
+}
+
+#[tokio::test]
+async fn a_stream_of_events_holds_up_no_end() {
+    let upstream = Upstream::always(Script::answer(200, ""));
+    let mut gateway = Gateway::in_front_of(&upstream).start().await;
+    let mut reader = Reader::open(&gateway, None).await;
+    gateway.ask_to_end();
+    assert_eq!(reader.connection.piece().await, None, "the stream ends properly");
+    assert!(gateway.exited().await.success());
+}
+
+fn hooked(upstream: &Upstream, receiver: &Upstream) -> Launch {
+    Gateway::in_front_of(upstream)
+        .keys(
+            "[upstreams.app]",
+            "breaker = { consecutive_failures = 2, open_wait_seconds = 0.05, successes_to_close = 1 }",
+        )
+        .keys(
+            "[webhook]",
+            &format!("url = \"{}/hook?a=b\"\nsecret = \"${{HOOK}}\"", receiver.url()),
+        )
+        .env("HOOK", SECRET)
+}
+
+/// HMAC as RFC 2104 writes it, so that this side shares no code with the other.
+fn hmac(secret: &str, message: &[u8]) -> String {
+    let mut key = [0_u8; 64];
+    key[..secret.len()].copy_from_slice(secret.as_bytes());
+    let pad = |with: u8| key.map(|byte| byte ^ with);
+    let inner = Sha256::digest([&pad(0x36)[..], message].concat());
+    hex::encode(Sha256::digest([&pad(0x5c)[..], &inner].concat()))
+}
+
+fn is_signed(request: &Recorded) -> bool {
+    let timestamp = request.header("portcullis-timestamp").expect("it has a time");
+    let signed = [timestamp.as_bytes(), b".", &request.body[..]].concat();
+    request.header("portcullis-signature") == Some(&format!("v1={}", hmac(SECRET, &signed)))
+}
+
+#[tokio::test]
+async fn the_webhook_is_told_what_opened_what_was_forced_and_what_closed() {
+    let upstream = Upstream::always(Script::answer(500, ""));
+    let receiver = Upstream::always(Script::answer(204, "").read_body());
+    receiver.now_always(Script::answer(200, ""));
+    let gateway = hooked(&upstream, &receiver).start().await;
+    for _ in 0..2 {
+        Client::new().get(gateway.url("/x")).await;
+    }
+    receiver.requests_until(1).await;
+    upstream.now_always(Script::answer(200, ""));
+    eventually(PATIENCE, "the circuit closes", async || {
+        Client::new().get(gateway.url("/x")).await.status == 200
+    })
+    .await;
+    receiver.requests_until(2).await;
+    told(&gateway, "force-open").await;
+    receiver.requests_until(3).await;
+    let requests = eventually(PATIENCE, "all bodies are whole", async || {
+        let requests = receiver.requests();
+        requests.iter().all(|request| request.complete).then_some(requests)
+    })
+    .await;
+
+    let events: Vec<_> =
+        requests.iter().map(|request| request.header("portcullis-event").unwrap_or("")).collect();
+    assert_eq!(
+        events,
+        ["circuit_breaker.opened", "circuit_breaker.closed", "circuit_breaker.forced"]
+    );
+    for request in &requests {
+        assert_eq!((request.method.as_str(), request.target.as_str()), ("POST", "/hook?a=b"));
+        assert!(is_signed(request), "{request:?}");
+        let body = request.json();
+        assert_eq!(body["breaker"], "app", "{body}");
+        assert_eq!(body["event"].as_str(), request.header("portcullis-event"));
+        assert_eq!(body["id"].as_str(), request.header("portcullis-event-id"));
+    }
+    assert_eq!(requests[2].json()["reason"], "forced open by ana: INC-42");
+    let mut forged = requests[0].clone();
+    forged.body = requests[1].body.clone();
+    assert!(!is_signed(&forged), "a body under another's signature");
+}
+
+#[tokio::test]
+async fn the_webhook_is_told_again_until_it_takes_it() {
+    let upstream = Upstream::always(Script::answer(200, ""));
+    let receiver = Upstream::always(Script::answer(200, ""));
+    receiver.next(Script::answer(500, ""));
+    receiver.next(Script::reset());
+    let gateway = hooked(&upstream, &receiver).start().await;
+    told(&gateway, "force-open").await;
+    let requests = receiver.requests_until(3).await;
+    let ids: Vec<_> = requests
+        .iter()
+        .map(|request| request.header("portcullis-event-id").unwrap_or(""))
+        .collect();
+    assert!(!ids[0].is_empty() && ids.iter().all(|id| *id == ids[0]), "{ids:?}");
+    eventually(PATIENCE, "it was taken once", async || {
+        let metrics = Client::new().get(gateway.admin_url("/metrics")).await;
+        let has = |line: &str| metrics.text().lines().any(|other| other == line);
+        has("portcullis_webhook_delivered_total 1") && has("portcullis_webhook_attempts_total 3")
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_webhook_goes_nowhere_that_nobody_means() {
+    let upstream = Upstream::always(Script::answer(200, ""));
+    let receiver = Upstream::always(Script::answer(302, "").header("location", "/elsewhere"));
+    for (url, why) in [
+        ("http://169.254.169.254/latest", "link-local"),
+        ("http://[::ffff:169.254.169.254]/latest", "link-local"),
+        ("http://0.0.0.0:9/", "no host"),
+        ("http://${PORTCULLIS_ADMIN_LISTEN}/admin/events", "this gateway itself"),
+        (&format!("{}/moved", receiver.url()), "it answered 302"),
+    ] {
+        let gateway = Gateway::in_front_of(&upstream)
+            .keys("[upstreams.app]", "breaker = \"default\"")
+            .keys("[webhook]", &format!("url = \"{url}\"\nsecret = \"${{HOOK}}\""))
+            .env("HOOK", SECRET)
+            .start()
+            .await;
+        told(&gateway, "force-open").await;
+        let line = gateway.logged("the webhook didn't take circuit_breaker.forced").await;
+        assert!(line.contains(why), "{url}: {line}");
+        assert!(!gateway.log().lines().iter().any(|line| line.contains(SECRET)));
+    }
+    assert_eq!(
+        receiver.request_count(),
+        1,
+        "a redirect isn't followed, and a no is not asked again"
+    );
+}
+
+#[tokio::test]
+async fn a_webhook_that_is_away_costs_no_request_anything() {
+    let upstream = Upstream::always(Script::answer(200, ""));
+    let receiver = Upstream::always(Script::stall());
+    let gateway = hooked(&upstream, &receiver).start().await;
+    told(&gateway, "force-open").await;
+    receiver.requests_until(1).await;
+    for _ in 0..3 {
+        Client::new()
+            .get(gateway.url("/x"))
+            .within(Duration::from_secs(5))
+            .await
+            .refused(503, "circuit_open");
+    }
+    told(&gateway, "reset").await;
+    assert_eq!(Client::new().get(gateway.url("/x")).await.status, 200);
+}
