@@ -65,6 +65,18 @@ impl ControlFigures {
         let rejected =
             counter("portcullis_circuit_breaker_rejected_total", "Calls that the breaker refused");
         write(rejected, &|snapshot| snapshot.rejected_total);
+        let slow = counter("portcullis_circuit_breaker_slow_total", "Calls that took too long");
+        write(slow, &|snapshot| snapshot.totals.slow);
+        let lost = counter(
+            "portcullis_circuit_breaker_lost_probes_total",
+            "Probes that had no answer in time",
+        );
+        write(lost, &|snapshot| snapshot.totals.lost_probes);
+        let would = counter(
+            "portcullis_circuit_breaker_would_reject_total",
+            "Calls that went through in shadow and would have been refused",
+        );
+        write(would, &|snapshot| snapshot.totals.would_reject);
     }
 
     fn switchboard(&self, out: &mut String) {

@@ -6,6 +6,7 @@ use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 
 use portcullis::auto_disable::Settings;
+use portcullis::circuit_breaker::Action;
 use portcullis::outcome::Outcome;
 use portcullis::store::{MemoryStore, Saved, StoreError};
 use portcullis::switchboard::feature::Feature;
@@ -493,4 +494,67 @@ async fn the_thread_lifts_a_kill_by_the_clock() {
     assert!(UnixMillis::now() >= at);
     writer.close();
     thread.join().unwrap();
+}
+
+fn order(breaker: &Breaker, action: Action, lasts: Option<Duration>) -> BreakerOrder {
+    BreakerOrder {
+        breaker: breaker.clone(),
+        order: Order { lasts, ..Order::new(action).by("ana").because("INC-42") },
+        action: "force-open",
+        source: Source::Api,
+        request_id: None,
+        may_end_sooner: false,
+    }
+}
+
+fn breaker() -> Breaker {
+    Breaker::new("auth", portcullis::circuit_breaker::Settings::default())
+}
+
+#[test]
+fn an_order_is_in_force_before_the_audit_has_it() {
+    let (disk, breaker) = (Disk::broken(), breaker());
+    let (mut desk, _, ledger) = desk(board(), disk.clone(), Vec::new());
+    let audited = desk.order(order(&breaker, Action::ForceOpen, None), UnixMillis(1_000)).unwrap();
+    assert!(!audited && breaker.is_open() && !ledger.in_order());
+
+    disk.set_broken(false);
+    desk.repair();
+    let entry = disk.audited().pop().unwrap();
+    assert_eq!(
+        (entry.feature.as_str(), entry.actor.as_str(), entry.reason.as_str()),
+        ("breaker:auth", "ana", "INC-42")
+    );
+    let ordered = entry.breaker.unwrap();
+    assert_eq!((ordered.before.as_str(), ordered.after.as_str()), ("closed", "forced_open"));
+}
+
+/// Else a store that reads its audit backwards would stop at the order, and never see the kill.
+#[test]
+fn an_order_never_seems_older_than_a_kill_before_it() {
+    let disk = Disk::broken();
+    let (mut desk, _, _) = desk(board(), disk.clone(), Vec::new());
+    do_flip(&mut desk, &flip(PAYMENT, false)).unwrap();
+    desk.order(order(&breaker(), Action::ForceOpen, None), UnixMillis(1_000)).unwrap();
+    disk.set_broken(false);
+    desk.repair();
+    let revisions: Vec<_> = disk.audited().into_iter().map(|entry| entry.revision).collect();
+    assert_eq!(revisions, [1, 1]);
+}
+
+#[test]
+fn who_may_only_turn_off_cant_bring_the_end_of_a_forced_opening_forward() {
+    let (mut desk, _, _) = desk(board(), MemoryStore::new(), Vec::new());
+    let breaker = breaker();
+    let hour = Some(Duration::from_secs(3_600));
+    let minute = Some(Duration::from_secs(60));
+    let mut force = |lasts, may_end_sooner| {
+        let order = BreakerOrder { may_end_sooner, ..order(&breaker, Action::ForceOpen, lasts) };
+        desk.order(order, UnixMillis::now())
+    };
+    force(hour, false).unwrap();
+    assert!(matches!(force(minute, false), Err(WriteError::EndsSooner { .. })));
+    force(None, false).unwrap();
+    assert!(matches!(force(hour, false), Err(WriteError::EndsSooner { .. })));
+    force(minute, true).unwrap();
 }
