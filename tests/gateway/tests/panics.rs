@@ -38,7 +38,7 @@ use portcullis_gateway::{
         accept::{self, Accepted, Share},
         connection::{Bounds, Protocols},
         drain::Signal,
-        pulse::Patience,
+        patience::Patience,
     },
     stack::{self, Front},
     telemetry::Telemetry,
