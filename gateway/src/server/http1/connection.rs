@@ -290,7 +290,11 @@ impl<I: AsyncRead + AsyncWrite + Unpin + Send + std::fmt::Debug + 'static> Conne
                             self.outgoing.push(data).map_err(|_| Over)?;
                             continue;
                         }
-                        Some(Err(_)) => return Poll::Ready(Err(Over)),
+                        Some(Err(_)) => {
+                            // What is there of the answer tells the client more than silence would.
+                            let _ = self.outgoing.poll_write(&mut self.line.lock().io, cx);
+                            return Poll::Ready(Err(Over));
+                        }
                         None => {}
                     }
                 }

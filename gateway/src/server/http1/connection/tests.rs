@@ -9,7 +9,7 @@ use tokio::{
 };
 
 use super::*;
-use crate::server::drain::Signal;
+use crate::server::{drain::Signal, http1::Broken};
 
 const BOUNDS: Bounds = Bounds {
     head: HeadBounds { bytes_max: 4096, headers_max: 50 },
@@ -51,10 +51,11 @@ struct Client {
     server: JoinHandle<()>,
 }
 
-fn connected<A, F>(answer: A) -> Client
+fn connected<A, F, B>(answer: A) -> Client
 where
     A: Fn(Request<Inbound>) -> F + Send + 'static,
-    F: Future<Output = Result<Answer, Infallible>> + Send + 'static,
+    F: Future<Output = Result<Response<B>, Infallible>> + Send + 'static,
+    B: http_body::Body<Data = Bytes> + Send + 'static,
 {
     let (socket, served) = tokio::io::duplex(1024);
     let signal = Arc::new(Signal::default());
@@ -269,6 +270,22 @@ async fn a_service_that_pauses_in_its_answer_is_not_the_clients_fault() {
     });
     client.send("GET / HTTP/1.1\r\n\r\n").await;
     client.expects("HTTP/1.1 200 OK\r\ndate: now\r\ntransfer-encoding: chunked\r\n\r\n3\r\none\r\n3\r\ntwo\r\n0\r\n\r\n").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_breaks_is_sent_as_far_as_it_goes_and_not_ended() {
+    let mut client = connected(|_| async {
+        let (sender, body) = Channel::<Bytes, Broken>::new(1);
+        sender.abort(Broken);
+        let mut answer = Response::new(body);
+        answer.headers_mut().insert("date", "now".parse().unwrap());
+        Ok(answer)
+    });
+    client.send("GET / HTTP/1.1\r\n\r\n").await;
+    assert_eq!(
+        client.rest().await,
+        "HTTP/1.1 200 OK\r\ndate: now\r\ntransfer-encoding: chunked\r\n\r\n"
+    );
 }
 
 #[tokio::test(start_paused = true)]
