@@ -5,7 +5,7 @@
 
 use std::{net::IpAddr, sync::Arc, time::Instant};
 
-use http::HeaderValue;
+use http::{HeaderValue, Uri};
 
 use crate::server::peer::Peer;
 
@@ -23,3 +23,7 @@ pub struct Exchange {
     /// The server span, when this request is sampled.
     pub span: Option<tracing::Span>,
 }
+
+/// The target that a client asked for, where its route has the upstream see another one, and somebody below wants to know.
+#[derive(Debug, Clone)]
+pub struct AsAsked(pub Uri);

@@ -16,24 +16,24 @@ use std::{
 
 use bytes::Bytes;
 use http::{
-    HeaderName, HeaderValue, Request, Response, StatusCode,
+    HeaderName, HeaderValue, Request, Response, StatusCode, Uri,
     header::{CACHE_CONTROL, RETRY_AFTER},
 };
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::{
-    config::config::Fallback as Written,
+    config::config::{BodyPart, Fallback as Written, PathPattern},
     control::metrics::{Exposition, counter},
+    exchange::AsAsked,
     failure::Failure,
     reply::Reply,
 };
 
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
-/// What stands for the seconds to wait in a body.
-const RETRY_AFTER_MARK: &str = "{retry_after}";
-/// What stands there where nobody knows.
+/// What stands for the seconds to wait where nobody knows.
 const RETRY_AFTER_UNKNOWN: u64 = 1;
 
 /// The answer of one route, and how often it was given.
@@ -41,13 +41,21 @@ const RETRY_AFTER_UNKNOWN: u64 = 1;
 pub struct Plan {
     route: Arc<str>,
     written: Written,
+    /// The route's path, where the body has parameters of it.
+    path: Option<matchit::Router<()>>,
     given: AtomicU64,
 }
 
 impl Plan {
     /// What a route answers.
-    pub fn new(route: Arc<str>, written: Written) -> Arc<Self> {
-        Arc::new(Self { route, written, given: AtomicU64::new(0) })
+    pub fn new(route: Arc<str>, path: &PathPattern, written: Written) -> Arc<Self> {
+        let asks = written.body.iter().any(|part| matches!(part, BodyPart::Parameter(_)));
+        let path = asks.then(|| {
+            let mut tree = matchit::Router::new();
+            tree.insert(path.0.as_str(), ()).expect("checked in config");
+            tree
+        });
+        Arc::new(Self { route, written, path, given: AtomicU64::new(0) })
     }
 
     /// Whether this is a failure that the answer is for.
@@ -55,9 +63,21 @@ impl Plan {
         matches!(failure, Failure::Rejected(_) | Failure::Upstream(_))
     }
 
-    fn answer<B>(&self, reason: &str, retry_after: Option<u64>) -> Response<Reply<B>> {
+    /// What the body needs to know of a request, kept only where it does.
+    fn asked<R>(&self, request: &Request<R>) -> Option<Uri> {
+        self.path.as_ref()?;
+        let as_asked = request.extensions().get::<AsAsked>().map(|AsAsked(uri)| uri.clone());
+        Some(as_asked.unwrap_or_else(|| request.uri().clone()))
+    }
+
+    fn answer<B>(
+        &self,
+        reason: &str,
+        retry_after: Option<u64>,
+        asked: Option<&Uri>,
+    ) -> Response<Reply<B>> {
         self.given.fetch_add(1, Ordering::Relaxed);
-        let mut response = Response::new(Reply::own(self.body(retry_after)));
+        let mut response = Response::new(Reply::own(self.body(retry_after, asked)));
         *response.status_mut() = self.written.status;
         let headers = response.headers_mut();
         headers.clone_from(&self.written.headers);
@@ -79,13 +99,34 @@ impl Plan {
         )
     }
 
-    fn body(&self, retry_after: Option<u64>) -> Bytes {
-        let body = &self.written.body;
-        if !body.contains(RETRY_AFTER_MARK) {
-            return Bytes::copy_from_slice(body.as_bytes());
+    fn body(&self, retry_after: Option<u64>, asked: Option<&Uri>) -> Bytes {
+        let path = asked.map(Uri::path).unwrap_or_default();
+        let matched = self.path.as_ref().and_then(|tree| tree.at(path).ok());
+        let mut body = String::new();
+        for part in &self.written.body {
+            match part {
+                BodyPart::Text(text) => body.push_str(text),
+                BodyPart::RetryAfter => {
+                    body.push_str(&retry_after.unwrap_or(RETRY_AFTER_UNKNOWN).to_string());
+                }
+                BodyPart::Parameter(name) => {
+                    let value = matched.as_ref().and_then(|matched| matched.params.get(name));
+                    body.push_str(&self.escaped(value.unwrap_or_default()));
+                }
+            }
         }
-        let seconds = retry_after.unwrap_or(RETRY_AFTER_UNKNOWN).to_string();
-        Bytes::from(body.replace(RETRY_AFTER_MARK, &seconds))
+        Bytes::from(body)
+    }
+
+    /// A client wrote it, so in JSON it becomes the inside of a string, and elsewhere letters, digits and `%`: nothing that
+    /// could be markup.
+    fn escaped(&self, value: &str) -> String {
+        let decoded = percent_decode_str(value).decode_utf8_lossy();
+        if !self.written.is_json {
+            return utf8_percent_encode(&decoded, NON_ALPHANUMERIC).to_string();
+        }
+        let quoted = serde_json::Value::from(decoded.as_ref()).to_string();
+        quoted[1..quoted.len() - 1].to_owned()
     }
 }
 
@@ -143,7 +184,8 @@ where
     }
 
     fn call(&mut self, request: Request<R>) -> Self::Future {
-        FallbackFuture { future: self.inner.call(request), plan: self.plan.clone() }
+        let asked = self.plan.as_ref().and_then(|plan| plan.asked(&request));
+        FallbackFuture { future: self.inner.call(request), plan: self.plan.clone(), asked }
     }
 }
 
@@ -153,6 +195,7 @@ pin_project! {
         #[pin]
         future: F,
         plan: Option<Arc<Plan>>,
+        asked: Option<Uri>,
     }
 }
 
@@ -172,11 +215,11 @@ where
             Ok(response)
                 if plan.written.on_server_errors && response.status().is_server_error() =>
             {
-                plan.answer("server_error", None)
+                plan.answer("server_error", None, this.asked.as_ref())
             }
             Ok(response) => response.map(Reply::of_route),
             Err(failure) if Plan::covers(&failure) => {
-                plan.answer(failure.reason(), failure.retry_after())
+                plan.answer(failure.reason(), failure.retry_after(), this.asked.as_ref())
             }
             Err(failure) => return Poll::Ready(Err(failure)),
         }))
@@ -194,15 +237,15 @@ mod tests {
     use super::*;
     use crate::failure::{BodyFault, UpstreamFault};
 
-    fn plan(status: u16, body: &str, on_server_errors: bool) -> Arc<Plan> {
+    fn plan(status: u16, body: Vec<BodyPart>, on_server_errors: bool) -> Arc<Plan> {
         let status = StatusCode::from_u16(status).expect("a status");
-        let written = Written {
-            status,
-            headers: http::HeaderMap::new(),
-            body: body.into(),
-            on_server_errors,
-        };
-        Plan::new("r".into(), written)
+        let headers = http::HeaderMap::new();
+        let written = Written { status, headers, body, is_json: true, on_server_errors };
+        Plan::new("r".into(), &PathPattern("/stars/{repo}".to_owned()), written)
+    }
+
+    fn text(text: &str) -> BodyPart {
+        BodyPart::Text(text.to_owned())
     }
 
     async fn through(
@@ -234,7 +277,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_open_circuit_is_answered_as_the_operator_wrote() {
-        let plan = plan(503, r#"{"stars": 0, "again": {retry_after}}"#, false);
+        let plan = plan(503, vec![text(r#"{"again": "#), BodyPart::RetryAfter, text("}")], false);
         let response = through(&plan, Err(open())).await.expect("an answer");
         assert_eq!(
             (response.status(), &response.headers()[RETRY_AFTER]),
@@ -245,13 +288,13 @@ mod tests {
             "portcullis; details=\"fallback for circuit_open\""
         );
         let body = response.into_body().collect().await.expect("it is whole").to_bytes();
-        assert_eq!(body, r#"{"stars": 0, "again": 30}"#);
+        assert_eq!(body, r#"{"again": 30}"#);
         assert_eq!(plan.given.load(Ordering::Relaxed), 1);
     }
 
     #[tokio::test]
     async fn what_the_client_did_stays_a_refusal() {
-        let plan = plan(200, "", false);
+        let plan = plan(200, Vec::new(), false);
         for failure in
             [Failure::Body(BodyFault::TooLarge), Failure::BadRequest("x"), Failure::Internal]
         {
@@ -263,8 +306,31 @@ mod tests {
 
     #[tokio::test]
     async fn a_server_error_is_replaced_only_where_that_is_wished_for() {
-        assert_eq!(through(&plan(200, "", false), Ok(500)).await.expect("an answer").status(), 500);
-        assert_eq!(through(&plan(200, "", true), Ok(500)).await.expect("an answer").status(), 200);
-        assert_eq!(through(&plan(200, "", true), Ok(404)).await.expect("an answer").status(), 404);
+        assert_eq!(
+            through(&plan(200, Vec::new(), false), Ok(500)).await.expect("an answer").status(),
+            500
+        );
+        assert_eq!(
+            through(&plan(200, Vec::new(), true), Ok(500)).await.expect("an answer").status(),
+            200
+        );
+        assert_eq!(
+            through(&plan(200, Vec::new(), true), Ok(404)).await.expect("an answer").status(),
+            404
+        );
+    }
+
+    #[test]
+    fn what_the_client_asked_for_is_told_and_can_be_nothing_else() {
+        let body = vec![text("<"), BodyPart::Parameter("repo".to_owned()), text(">")];
+        let plan = plan(200, body.clone(), false);
+        let asked = |path: &str| path.parse::<Uri>().expect("a path");
+        let told = |plan: &Plan, path: &str| plan.body(None, Some(&asked(path)));
+        assert_eq!(told(&plan, "/stars/tower"), "<tower>");
+        assert_eq!(told(&plan, "/stars/%22%0a%5C%C3%A9"), "<\\\"\\n\\\\é>", "JSON's own escapes");
+
+        let written = Written { is_json: false, ..plan.written.clone() };
+        let html = Plan::new("r".into(), &PathPattern("/stars/{repo}".to_owned()), written);
+        assert_eq!(told(&html, "/stars/%3Cb%3E"), "<%3Cb%3E>");
     }
 }

@@ -32,6 +32,7 @@ use tower_service::Service;
 
 use crate::{
     config::config::{HostPattern, PathPattern, Redirect, Rewrite, RewritePart, Route},
+    exchange::AsAsked,
     failure::Failure,
     reply::{Refusal, Reply, Routed},
     sanitise,
@@ -76,6 +77,8 @@ pub struct Table {
     suffixes: Vec<(String, matchit::Router<Methods>)>,
     any: matchit::Router<Methods>,
     rewrites: Vec<Option<Rewrite>>,
+    /// The routes below whose rewriting somebody wants to know what was asked for.
+    remembers: Vec<bool>,
     redirects: Vec<Redirect>,
 }
 
@@ -119,7 +122,9 @@ impl Table {
             });
         }
         let rewrites = routes.iter().map(|route| route.rewrite.clone()).collect();
-        let mut table = Self { rewrites, redirects: redirects.to_vec(), ..Self::default() };
+        let remembers = routes.iter().map(|route| route.fallback.is_some()).collect();
+        let redirects = redirects.to_vec();
+        let mut table = Self { rewrites, remembers, redirects, ..Self::default() };
         for (host, paths) in paths {
             table.plant(host, tree(paths));
         }
@@ -317,7 +322,10 @@ where
             }
             Ok(Found::Route(id, target)) => {
                 if let Some(target) = target {
-                    *request.uri_mut() = target;
+                    let asked = std::mem::replace(request.uri_mut(), target);
+                    if self.table.remembers[id] {
+                        request.extensions_mut().insert(AsAsked(asked));
+                    }
                 }
                 // One load for the whole request: every layer below sees the same switchboard.
                 request.extensions_mut().insert(self.switchboard.pin());

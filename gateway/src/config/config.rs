@@ -412,9 +412,21 @@ pub struct Fallback {
     pub status: StatusCode,
     /// The type of the body among them.
     pub headers: HeaderMap,
-    pub body: Arc<str>,
+    pub body: Vec<BodyPart>,
+    /// Whether the body is JSON, into whose strings parameters go.
+    pub is_json: bool,
     /// Whether it also stands in for a 5xx of the upstream.
     pub on_server_errors: bool,
+}
+
+/// A piece of the body of a [`Fallback`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BodyPart {
+    Text(String),
+    /// The seconds after which the upstream is tried again.
+    RetryAfter,
+    /// The name of a parameter of the route's path, without braces and star.
+    Parameter(String),
 }
 
 /// A path that has moved.

@@ -544,7 +544,8 @@ pub struct Fallback {
     /// Its status.
     #[schemars(range(min = 200, max = 599))]
     pub status: u16,
-    /// Its body; `{retry_after}` stands for the seconds after which the upstream is tried again.
+    /// Its body; a parameter of the route's path, such as `{id}`, stands for what the client asked for, and `{retry_after}` for
+    /// the seconds after which the upstream is tried again.
     pub body: String,
     /// The type of the body.
     pub content_type: String,

@@ -127,6 +127,11 @@ impl Events {
         Reader { board: self.0.clone(), news, next }
     }
 
+    /// Reads all that is kept, and what happens from now on.
+    pub fn read_all(&self) -> Reader {
+        Reader { next: 1, ..self.read() }
+    }
+
     /// Reads from behind the event with this id, as [`Events::id`] makes them. An id of another life, or one that means
     /// nothing, reads all that is kept.
     pub fn read_after(&self, id: &str) -> Reader {

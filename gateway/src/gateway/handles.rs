@@ -315,7 +315,7 @@ fn breaker_of(of: &BreakerOf, upstream: &Arc<str>, events: &Events) -> NamedBrea
 }
 
 fn fallback(route: &Route) -> Option<Arc<Plan>> {
-    route.fallback.clone().map(|written| Plan::new(route.name.clone(), written))
+    route.fallback.clone().map(|written| Plan::new(route.name.clone(), &route.path, written))
 }
 
 /// How a route's breaker judges.

@@ -325,6 +325,27 @@ async fn a_fallback_answers_for_an_upstream_that_is_away_and_for_an_open_circuit
 }
 
 #[tokio::test]
+async fn a_fallback_knows_what_was_asked_for_whatever_its_upstream_is_asked() {
+    let upstream = Upstream::always(Script::answer(200, ""));
+    upstream.refuse().await;
+    let gateway = Gateway::with_config(&format!(
+        "[upstreams.app]\nurl = \"{}\"\n[[routes]]\nname = \"stars\"\npath = \"/stars/{{owner}}/{{*repo}}\"\n\
+         upstream = \"app\"\nrewrite = \"/v1/count\"\n\
+         fallback = {{ body = '{{\"of\": \"{{owner}} {{repo}}\", \"stars\": 0}}' }}\n",
+        upstream.url()
+    ))
+    .start()
+    .await;
+    let stars = async |path: &str| Client::new().get(gateway.url(path)).await.ok();
+    assert_eq!(
+        stars("/stars/tower-rs/tower/http").await,
+        json!({ "of": "tower-rs tower/http", "stars": 0 })
+    );
+    let sly = stars("/stars/%22,%20%22stars%22:9/x").await;
+    assert_eq!(sly, json!({ "of": "\", \"stars\":9 x", "stars": 0 }), "it stays inside its string");
+}
+
+#[tokio::test]
 async fn a_fallback_hides_no_kill_and_replaces_a_server_error_only_where_it_is_told_to() {
     let upstream = Upstream::always(Script::answer(500, "oops"));
     let plain = Gateway::in_front_of(&upstream).keys("[routes.fallback]", "body = 'kept'");

@@ -196,7 +196,7 @@ fn push_literal(parts: &mut Vec<RewritePart>, text: &str, piece: &str) -> Result
     Ok(())
 }
 
-fn known(written: &str, parameters: &[String]) -> Result<String, Wrong> {
+pub(super) fn known(written: &str, parameters: &[String]) -> Result<String, Wrong> {
     let name = match written.strip_prefix('*') {
         Some("") => REST,
         Some(name) => name,

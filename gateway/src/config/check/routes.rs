@@ -78,7 +78,9 @@ impl<'c> Check<'c, '_> {
         let flags = self.references(Kind::Flag, &file.flags, site.key("flags"));
         self.times_agree(file, site);
         let edits = self.edits(&file.into(), site);
-        let fallback = file.fallback.as_ref().map(|file| self.fallback(file, site.key("fallback")));
+        let parameters = pattern.as_ref().map_or(&[][..], |pattern| &pattern.parameters);
+        let fallback = file.fallback.as_ref();
+        let fallback = fallback.map(|file| self.fallback(file, site.key("fallback"), parameters));
         let server = &self.file.server;
         let (inherited, breaker) = (inherited?, breaker?);
         Some(Route {

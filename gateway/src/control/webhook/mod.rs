@@ -43,7 +43,8 @@ pub(super) struct Figures {
 pub(super) async fn tell(config: Arc<Config>, events: Events, figures: Arc<Figures>) {
     let Some(webhook) = &config.webhook else { return };
     let delivery = Delivery::new(webhook, &config);
-    let mut reader = events.read();
+    // From the first event of this process on, also those from before this task began.
+    let mut reader = events.read_all();
     while let Some(read) = reader.next().await {
         match read {
             Read::Missed(missed) => {
