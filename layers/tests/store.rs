@@ -2,15 +2,15 @@
 #![cfg(feature = "embedded")]
 #![allow(clippy::unwrap_used, reason = "in a test, also where a function helps it")]
 
+mod conformance;
+
 use std::{fs, io::Write, path::Path};
 
-use portcullis::{
-    store::{AuditEntry, EmbeddedStore, MemoryStore, Ordered, Saved, Store, StoreError},
-    switchboard::{
-        UnixMillis,
-        feature::{Source, State},
-    },
+use portcullis::store::{
+    AuditEntry, EmbeddedStore, MemoryStore, Ordered, Saved, Store, StoreError,
 };
+
+use conformance::{Kind, feature, flip, saved, state};
 use proptest::prelude::*;
 use tempfile::{TempDir, tempdir};
 
@@ -18,47 +18,46 @@ const PRESENT: &str = "switchboard.json";
 const PREVIOUS: &str = "switchboard.previous.json";
 const AUDIT: &str = "audit.jsonl";
 
-fn state(enabled: bool) -> State {
-    State {
-        enabled,
-        reason: "because of \"this\"\nand\u{2028}that".to_owned(),
-        updated_by: "ada".to_owned(),
-        updated_at: Some(UnixMillis(1_000)),
-        expires_at: (!enabled).then_some(UnixMillis(61_000)),
-        source: Source::Api,
+struct InMemory(MemoryStore);
+
+impl Kind for InMemory {
+    fn open(&self) -> Box<dyn Store> {
+        Box::new(self.0.clone())
+    }
+
+    fn is_shared(&self) -> bool {
+        true
+    }
+
+    fn survives(&self) -> bool {
+        true
     }
 }
 
-/// The states at a revision: one more kill with each.
-fn saved(revision: u64) -> Saved {
-    Saved { revision, states: (1..=revision).map(|n| (feature(n), state(false))).collect() }
-}
+struct InADirectory(TempDir);
 
-fn feature(n: u64) -> String {
-    format!("feature-{n:04}")
-}
+impl Kind for InADirectory {
+    fn open(&self) -> Box<dyn Store> {
+        Box::new(open(&self.0))
+    }
 
-/// The flip that leads from the revision before to this one.
-fn flip(revision: u64) -> AuditEntry {
-    AuditEntry {
-        at: UnixMillis(1_000 + revision),
-        actor: "ada".to_owned(),
-        action: "kill".to_owned(),
-        feature: feature(revision),
-        reason: state(false).reason,
-        source: Source::Api,
-        before: Some(State::default()),
-        after: state(false),
-        revision,
-        request_id: None,
-        breaker: None,
+    fn is_shared(&self) -> bool {
+        false
+    }
+
+    fn survives(&self) -> bool {
+        true
     }
 }
 
-fn stores() -> Vec<(Box<dyn Store>, Option<TempDir>)> {
-    let directory = tempdir().unwrap();
-    let embedded = EmbeddedStore::open(directory.path()).unwrap();
-    vec![(Box::new(MemoryStore::new()), None), (Box::new(embedded), Some(directory))]
+#[test]
+fn the_store_in_memory_keeps_every_promise() {
+    conformance::every_promise(|| Box::new(InMemory(MemoryStore::new())));
+}
+
+#[test]
+fn the_store_in_a_directory_keeps_every_promise() {
+    conformance::every_promise(|| Box::new(InADirectory(tempdir().unwrap())));
 }
 
 fn open(directory: &TempDir) -> EmbeddedStore {
@@ -70,7 +69,7 @@ fn written(revisions: u64) -> TempDir {
     let directory = tempdir().unwrap();
     let mut store = open(&directory);
     for revision in 1..=revisions {
-        store.save(&saved(revision)).unwrap();
+        store.save(revision - 1, &saved(revision)).unwrap();
         store.append_audit(&flip(revision)).unwrap();
     }
     directory
@@ -79,37 +78,6 @@ fn written(revisions: u64) -> TempDir {
 fn load(directory: &TempDir) -> (Result<Option<Saved>, StoreError>, Vec<String>) {
     let mut store = open(directory);
     (store.load(), store.notices())
-}
-
-#[test]
-fn a_new_store_has_nothing_and_says_so_without_error() {
-    for (mut store, _directory) in stores() {
-        assert_eq!(store.load().unwrap(), None);
-        assert_eq!(store.audit(10).unwrap(), []);
-        assert_eq!(store.notices(), [""; 0]);
-    }
-}
-
-#[test]
-fn the_last_save_is_what_is_loaded() {
-    for (mut store, _directory) in stores() {
-        for revision in [1, 2, 3] {
-            store.save(&saved(revision)).unwrap();
-            assert_eq!(store.load().unwrap(), Some(saved(revision)));
-        }
-    }
-}
-
-#[test]
-fn the_audit_gives_its_last_entries_the_oldest_first() {
-    for (mut store, _directory) in stores() {
-        for revision in 1..=5 {
-            store.append_audit(&flip(revision)).unwrap();
-        }
-        assert_eq!(store.audit(2).unwrap(), [flip(4), flip(5)]);
-        assert_eq!(store.audit(100).unwrap(), (1..=5).map(flip).collect::<Vec<_>>());
-        assert_eq!(store.audit(0).unwrap(), []);
-    }
 }
 
 #[test]
@@ -153,7 +121,7 @@ fn a_second_process_is_refused_until_the_first_one_ends() {
 fn a_directory_that_is_not_there_is_made_with_its_parents() {
     let directory = tempdir().unwrap();
     let deep = directory.path().join("a/b/c");
-    EmbeddedStore::open(&deep).unwrap().save(&saved(1)).unwrap();
+    EmbeddedStore::open(&deep).unwrap().save(0, &saved(1)).unwrap();
     assert!(deep.join(PRESENT).is_file());
 }
 
@@ -185,7 +153,7 @@ fn a_failed_save_leaves_what_was_saved_before() {
     let directory = written(2);
     fs::create_dir(directory.path().join("switchboard.new.json")).unwrap();
     let mut store = open(&directory);
-    assert!(matches!(store.save(&saved(3)), Err(StoreError::Io { .. })));
+    assert!(matches!(store.save(2, &saved(3)), Err(StoreError::Io { .. })));
     assert_eq!(store.load().unwrap(), Some(saved(2)));
 }
 
@@ -261,7 +229,7 @@ fn saving_over_a_damaged_snapshot_keeps_it_aside_and_the_whole_one_beside_it() {
     change(&directory.path().join(PRESENT), |bytes| bytes[20] ^= 1);
     let mut store = open(&directory);
     store.load().unwrap();
-    store.save(&saved(4)).unwrap();
+    store.save(3, &saved(4)).unwrap();
     drop(store);
     assert!(directory.path().join("switchboard.damaged.json").is_file());
     change(&directory.path().join(PRESENT), |bytes| bytes[20] ^= 1);
@@ -289,7 +257,7 @@ fn a_new_generation_that_was_still_being_written_is_not_looked_at() {
     fs::write(&new, &fs::read(directory.path().join(PRESENT)).unwrap()[..40]).unwrap();
     let (loaded, notices) = load(&directory);
     assert_eq!((loaded.unwrap(), notices), (Some(saved(3)), vec![]));
-    open(&directory).save(&saved(4)).unwrap();
+    open(&directory).save(3, &saved(4)).unwrap();
     assert_eq!(load(&directory).0.unwrap(), Some(saved(4)));
     assert!(!new.exists());
 }
@@ -300,7 +268,7 @@ fn a_snapshot_from_a_backup_is_brought_up_to_date_from_the_audit() {
     let backup = fs::read(directory.path().join(PRESENT)).unwrap();
     let mut store = open(&directory);
     for revision in 3..=5 {
-        store.save(&saved(revision)).unwrap();
+        store.save(revision - 1, &saved(revision)).unwrap();
         store.append_audit(&flip(revision)).unwrap();
     }
     drop(store);

@@ -195,6 +195,43 @@ pub enum Store {
     Embedded { directory: PathBuf },
     /// Nowhere: gone with the process.
     Memory,
+    /// In a Redis that a fleet shares, and mirrored in a directory.
+    Redis(Redis),
+}
+
+/// The Redis that a fleet shares.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Redis {
+    /// With the password, where it has one: never shown.
+    pub url: String,
+    pub topology: RedisTopology,
+    pub namespace: String,
+    /// Absent: the host's name and the port of the listener.
+    pub instance: Option<String>,
+    pub directory: PathBuf,
+    /// Of one question, and to connect.
+    pub timeout: Duration,
+}
+
+/// How the server is found.
+#[derive(Clone, PartialEq, Eq)]
+pub enum RedisTopology {
+    Single,
+    Sentinel { sentinels: Vec<String>, master: String },
+    Cluster { nodes: Vec<String> },
+}
+
+/// URLs have passwords in them.
+impl fmt::Debug for Redis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { namespace, instance, directory, timeout, .. } = self;
+        f.debug_struct("Redis")
+            .field("namespace", namespace)
+            .field("instance", instance)
+            .field("directory", directory)
+            .field("timeout", timeout)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Where log lines go, and which.

@@ -199,13 +199,38 @@ pub enum Role {
 pub struct Store {
     /// What keeps them.
     pub kind: StoreKind,
-    /// The directory of an embedded store, made when it is missing.
+    /// The directory of an embedded store, and of the mirror of one in Redis; made when it is missing.
     pub directory: String,
+    /// The Redis that a fleet shares: `redis://user:password@host:port/database`, or `rediss://` for TLS.
+    pub url: Option<String>,
+    /// The part in braces of all keys in Redis.
+    pub namespace: String,
+    /// The name of this gateway among those that share the store.
+    pub instance: Option<String>,
+    /// URLs of Sentinels, which know the server's address.
+    pub sentinels: Vec<String>,
+    /// The name that the Sentinels have for the server.
+    pub sentinel_master: Option<String>,
+    /// URLs of further nodes, if `url` names a node of a cluster.
+    pub cluster_nodes: Option<Vec<String>>,
+    /// The longest that one question to Redis may take, and to connect.
+    #[schemars(range(min = 10, max = 60_000))]
+    pub timeout_ms: u64,
 }
 
 impl Default for Store {
     fn default() -> Self {
-        Self { kind: StoreKind::Embedded, directory: "var".to_owned() }
+        Self {
+            kind: StoreKind::Embedded,
+            directory: "var".to_owned(),
+            url: None,
+            namespace: "portcullis".to_owned(),
+            instance: None,
+            sentinels: Vec::new(),
+            sentinel_master: None,
+            cluster_nodes: None,
+            timeout_ms: 250,
+        }
     }
 }
 
@@ -217,7 +242,7 @@ pub enum StoreKind {
     Embedded,
     /// Nothing: all is gone with the process.
     Memory,
-    /// Shared by a fleet. This version refuses it.
+    /// A Redis that a fleet shares.
     Redis,
 }
 

@@ -195,8 +195,8 @@ mod tests {
             breaker.admit().expect("it is closed").settle(Outcome::Failure);
         }
         let other = config("consecutive_failures = 4");
-        assert_eq!(reconfigure(&breakers, &other), ["a".into()]);
-        assert_eq!(reconfigure(&breakers, &other), [], "it has them already");
+        assert_eq!(reconfigure(&breakers, &other), [Arc::<str>::from("a")]);
+        assert_eq!(reconfigure(&breakers, &other), [] as [Arc<str>; 0], "it has them already");
 
         assert_eq!(breaker.snapshot().failure_count, 3);
         breaker.admit().expect("it is closed").settle(Outcome::Failure);

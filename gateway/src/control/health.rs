@@ -53,6 +53,7 @@ impl Health {
             store: match config.store {
                 config::Store::Embedded { .. } => "embedded",
                 config::Store::Memory => "memory",
+                config::Store::Redis(_) => "redis",
             },
             draining: AtomicBool::new(false),
             kinds: config
@@ -97,7 +98,7 @@ impl Health {
         let status = self.status(&critical);
         let report = json!({
             "status": status,
-            "redis_available": null,
+            "redis_available": self.redis_available(),
             "store": self.store(),
             "critical_features_disabled": critical,
             "total_features": view.features().filter(|(_, feature, _)| feature.declared).count(),
@@ -161,15 +162,28 @@ impl Health {
         }
     }
 
+    /// Nothing without Redis.
+    fn redis_available(&self) -> Option<bool> {
+        (self.0.store == "redis").then(|| !self.0.ledger.is_away())
+    }
+
     fn store(&self) -> Value {
         let ledger = &self.0.ledger;
-        let status = match (ledger.has_stopped(), ledger.in_order()) {
-            (true, _) => "stopped",
-            (false, true) => "ok",
-            (false, false) => "unsaved",
+        let status = match (ledger.has_stopped(), ledger.is_away(), ledger.in_order()) {
+            (true, ..) => "stopped",
+            (false, true, _) => "away",
+            (false, false, true) => "ok",
+            (false, false, false) => "unsaved",
         };
-        let pending = ledger.pending();
-        json!({ "kind": self.0.store, "status": status, "pending": *pending, "audit_backlog": ledger.audit_backlog() })
+        json!({
+            "kind": self.0.store,
+            "status": status,
+            "pending": *ledger.pending(),
+            "audit_backlog": ledger.audit_backlog(),
+            "losses": ledger.losses(),
+            "last_loss": ledger.loss(),
+            "warnings": *ledger.warnings(),
+        })
     }
 }
 

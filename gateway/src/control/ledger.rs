@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 
 /// Counts and marks of the writer. All loads are relaxed: they are reports, nothing is decided by their order.
 #[derive(Debug, Default)]
@@ -16,13 +16,43 @@ pub struct Ledger {
     audit_lost: AtomicU64,
     proposals_lost: AtomicU64,
     pending: ArcSwap<Vec<Arc<str>>>,
+    /// Only a shared store can be away.
+    away: AtomicBool,
+    losses: AtomicU64,
+    /// What the store lost last, in words.
+    loss: ArcSwapOption<String>,
+    /// How the store is set up so that it may lose something one day.
+    warnings: ArcSwap<Vec<String>>,
     stopped: AtomicBool,
 }
 
 impl Ledger {
     /// Whether all that is in force is also kept, and somebody is there to keep what comes next.
     pub fn in_order(&self) -> bool {
-        !self.has_stopped() && self.pending.load().is_empty() && self.audit_backlog() == 0
+        !self.has_stopped()
+            && !self.is_away()
+            && self.pending.load().is_empty()
+            && self.audit_backlog() == 0
+    }
+
+    /// Whether a shared store doesn't answer.
+    pub fn is_away(&self) -> bool {
+        self.away.load(Relaxed)
+    }
+
+    /// How often the store lost something that had to be put back.
+    pub fn losses(&self) -> u64 {
+        self.losses.load(Relaxed)
+    }
+
+    /// What the store lost last.
+    pub fn loss(&self) -> Option<Arc<String>> {
+        self.loss.load_full()
+    }
+
+    /// How the store is set up so that it may lose something one day. Worth a mend, but nothing is out of order yet.
+    pub fn warnings(&self) -> Arc<Vec<String>> {
+        self.warnings.load_full()
     }
 
     /// Whether the writer is gone. Nothing can be flipped any more.
@@ -82,6 +112,23 @@ impl Ledger {
 
     pub(super) fn lost_proposal(&self) {
         self.proposals_lost.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn reached(&self) {
+        self.away.store(false, Relaxed);
+    }
+
+    pub(super) fn lost_sight(&self) {
+        self.away.store(true, Relaxed);
+    }
+
+    pub(super) fn lost_state(&self, what: &str) {
+        self.losses.fetch_add(1, Relaxed);
+        self.loss.store(Some(Arc::new(what.to_owned())));
+    }
+
+    pub(super) fn warned(&self, warnings: Vec<String>) {
+        self.warnings.store(Arc::new(warnings));
     }
 
     pub(super) fn stop(&self) {

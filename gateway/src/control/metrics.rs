@@ -114,6 +114,13 @@ impl ControlFigures {
         let failures =
             counter("portcullis_store_failures_total", "Attempts to keep something that failed");
         failures.single(out, ledger.save_failures());
+        let available = gauge("portcullis_store_available", "1 unless a shared store is away");
+        available.single(out, u8::from(!ledger.is_away()));
+        let losses = counter(
+            "portcullis_store_losses_total",
+            "Times that the store lost something and was filled again",
+        );
+        losses.single(out, ledger.losses());
         let unsaved =
             gauge("portcullis_store_unsaved", "Features whose state is in force, but not kept");
         unsaved.single(out, ledger.pending().len());

@@ -8,6 +8,7 @@ pub mod admin;
 pub mod breakers;
 mod chain;
 pub mod events;
+pub mod fleet;
 pub mod health;
 pub mod ledger;
 pub mod metrics;
@@ -29,6 +30,7 @@ use tokio::sync::watch;
 
 use self::breakers::NamedBreaker;
 use self::events::Events;
+use self::fleet::Fleet;
 use self::health::Health;
 use self::metrics::Exposition;
 use self::writer::Writer;
@@ -39,6 +41,7 @@ pub struct Parts {
     pub config: Arc<Config>,
     pub subscriber: Subscriber,
     pub writer: Writer,
+    pub fleet: Fleet,
     pub breakers: Vec<NamedBreaker>,
     pub meters: Vec<Meter>,
     pub health: Health,

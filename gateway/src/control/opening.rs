@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt;
 
+use portcullis::store::redis::{RedisStore, Settings, Topology};
 use portcullis::store::{EmbeddedStore, MemoryStore, Saved, Store, StoreError};
 use portcullis::switchboard::Switchboard;
 use portcullis::switchboard::feature::{Feature, State};
@@ -66,13 +67,37 @@ fn open_with(
     let mut store: Box<dyn Store> = match &config.store {
         config::Store::Embedded { directory } => Box::new(EmbeddedStore::open(directory)?),
         config::Store::Memory => Box::new(MemoryStore::new()),
+        config::Store::Redis(redis) => Box::new(RedisStore::open(settings(redis, config))?),
     };
     let saved = store.load()?.unwrap_or_default();
     for notice in store.notices() {
         tracing::warn!(target: "portcullis::store", "{notice}");
     }
     let switchboard = first(config, &saved, environment)?;
+    // Before the ports open, so that nobody waits for a gateway that isn't counted.
+    store.serves(switchboard.revision());
     Ok(Opened { store, switchboard })
+}
+
+/// Several gateways run from one file and one directory, so each has a mirror under its own name.
+fn settings(redis: &config::Redis, config: &Config) -> Settings {
+    let listen = config.server.listen;
+    let mut settings = Settings::new(&redis.url);
+    settings.instance = redis
+        .instance
+        .clone()
+        .unwrap_or_else(|| format!("{}:{}", portcullis::store::redis::host(), listen.port()));
+    settings.mirror = Some(redis.directory.join(format!("redis-mirror-{}", listen.port())));
+    settings.namespace.clone_from(&redis.namespace);
+    settings.timeout = redis.timeout;
+    settings.topology = match &redis.topology {
+        config::RedisTopology::Single => Topology::Single,
+        config::RedisTopology::Sentinel { sentinels, master } => {
+            Topology::Sentinel { sentinels: sentinels.clone(), master: master.clone() }
+        }
+        config::RedisTopology::Cluster { nodes } => Topology::Cluster { nodes: nodes.clone() },
+    };
+    settings
 }
 
 fn first(
@@ -201,7 +226,8 @@ mod tests {
     #[test]
     fn false_in_the_environment_wins_over_the_store() {
         let on = State { enabled: true, ..killed() };
-        let saved = Saved { revision: 3, states: [("reports".to_owned(), on)].into() };
+        let saved =
+            Saved { revision: 3, states: [("reports".to_owned(), on)].into(), ..Saved::default() };
         let board = board(&saved, &[("KILLSWITCH_REPORTS", "false")]).unwrap();
         assert!(!board.is_enabled("reports"));
         assert_eq!(board.revision(), 3);
@@ -209,7 +235,11 @@ mod tests {
 
     #[test]
     fn true_in_the_environment_is_only_a_default() {
-        let saved = Saved { revision: 3, states: [("reports".to_owned(), killed())].into() };
+        let saved = Saved {
+            revision: 3,
+            states: [("reports".to_owned(), killed())].into(),
+            ..Saved::default()
+        };
         let board = board(&saved, &[("KILLSWITCH_REPORTS", "true")]).unwrap();
         assert!(!board.is_enabled("reports"));
     }

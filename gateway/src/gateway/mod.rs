@@ -22,8 +22,10 @@ use self::{
     signals::Told,
 };
 use crate::{
-    config::config::Config,
-    control::{self, events::Events, health::Health, metrics::Exposition, opening, writer},
+    config::config::{Config, Redis, Store},
+    control::{
+        self, events::Events, fleet::Fleet, health::Health, metrics::Exposition, opening, writer,
+    },
     panics,
     record::traffic::Totals,
     router::Own,
@@ -96,11 +98,16 @@ struct Gateway {
 impl Gateway {
     fn start(config: &Arc<Config>, telemetry: &Telemetry) -> Result<Self, StartError> {
         let told = signals::watch(telemetry.lines.clone())?;
-        let opened = opening::open(config)
+        let mut opened = opening::open(config)
             .map_err(|error| StartError { message: error.to_string(), code: error.exit_code() })?;
         let listener = bind(config.server.listen, "server.listen")?;
         let admin = bind(config.admin.listen, "admin.listen")?;
         let (writer, inbox) = writer::channel();
+        let fleet = Fleet::new(config, opened.store.instances());
+        opened.store.follow({
+            let writer = writer.clone();
+            Arc::new(move |news| writer.tell(news))
+        });
         let meters = control::meters(config, &writer);
         let (publisher, switchboard) = view::channel(opened.switchboard.clone());
         let events = Events::new(instance(config));
@@ -154,6 +161,7 @@ impl Gateway {
             config: config.clone(),
             subscriber: handles.switchboard.clone(),
             writer: writer.clone(),
+            fleet,
             breakers,
             meters,
             health: health.clone(),
@@ -258,6 +266,9 @@ fn announce(config: &Config) {
 
 /// The name of this gateway among others: its machine and its port.
 fn instance(config: &Config) -> String {
+    if let Store::Redis(Redis { instance: Some(name), .. }) = &config.store {
+        return name.clone();
+    }
     let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let machine = Some(machine.trim()).filter(|machine| !machine.is_empty()).unwrap_or("gateway");
     format!("{machine}:{}", config.server.listen.port())

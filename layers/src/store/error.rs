@@ -2,6 +2,8 @@
 
 use std::{error::Error, fmt, io, path::PathBuf};
 
+use super::Saved;
+
 /// Why a store can't do what it was asked. Nothing has changed in it.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -32,6 +34,11 @@ pub enum StoreError {
         /// What the system said.
         source: io::Error,
     },
+    /// Somebody else was quicker: the store is no longer at the revision that this one was to follow.
+    Moved {
+        /// What it holds instead.
+        newest: Box<Saved>,
+    },
     /// The store is somewhere else and can't be reached, or refused.
     Unavailable {
         /// What it said.
@@ -55,6 +62,9 @@ impl fmt::Display for StoreError {
             Self::Corrupt { path, what } => write!(f, "{} is damaged: {what}", path.display()),
             // The system's own words are the source, and whoever prints the chain prints them.
             Self::Io { doing, path, .. } => write!(f, "can't {doing} {}", path.display()),
+            Self::Moved { newest } => {
+                write!(f, "somebody else changed the store: it is at revision {}", newest.revision)
+            }
             Self::Unavailable { what } => write!(f, "the store can't be reached: {what}"),
         }
     }

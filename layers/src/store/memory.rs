@@ -1,18 +1,42 @@
 //! The store that forgets: for tests, and for gateways that are told everything at start.
 
-use super::{AuditEntry, Saved, Store, StoreError};
+use std::{
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
-/// Keeps everything for as long as it lives, and no longer.
+use super::{AuditEntry, Hear, News, Saved, Store, StoreError};
+
+/// Keeps everything for as long as it or a clone of it lives, and no longer. A clone is another handle of the same store, as
+/// another process would have it.
 #[derive(Debug, Default)]
 pub struct MemoryStore {
+    memory: Arc<Mutex<Memory>>,
+    /// Which of the followers is this handle's own, and needs to hear nothing of what it does itself.
+    own: Option<usize>,
+}
+
+#[derive(Default)]
+struct Memory {
     saved: Option<Saved>,
     audit: Vec<AuditEntry>,
+    followers: Vec<Hear>,
 }
 
 impl MemoryStore {
     /// An empty store.
-    pub const fn new() -> Self {
-        Self { saved: None, audit: Vec::new() }
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Clone for MemoryStore {
+    fn clone(&self) -> Self {
+        Self { memory: self.memory.clone(), own: None }
     }
 }
 
@@ -21,23 +45,58 @@ const AUDIT_MAX: usize = 10_000;
 
 impl Store for MemoryStore {
     fn load(&mut self) -> Result<Option<Saved>, StoreError> {
-        Ok(self.saved.clone())
+        Ok(self.memory().saved.clone())
     }
 
-    fn save(&mut self, saved: &Saved) -> Result<(), StoreError> {
-        self.saved = Some(saved.clone());
+    fn save(&mut self, over: u64, saved: &Saved) -> Result<(), StoreError> {
+        let mut memory = self.memory();
+        follows(over, memory.saved.as_ref())?;
+        memory.saved = Some(saved.clone());
+        for (index, hear) in memory.followers.iter().enumerate() {
+            if self.own != Some(index) {
+                hear(News::Newer(saved.clone()));
+            }
+        }
         Ok(())
     }
 
     fn append_audit(&mut self, entry: &AuditEntry) -> Result<(), StoreError> {
-        if self.audit.len() == AUDIT_MAX {
-            self.audit.drain(..AUDIT_MAX / 2);
+        let audit = &mut self.memory().audit;
+        if audit.len() == AUDIT_MAX {
+            audit.drain(..AUDIT_MAX / 2);
         }
-        self.audit.push(entry.clone());
+        audit.push(entry.clone());
         Ok(())
     }
 
     fn audit(&mut self, last: usize) -> Result<Vec<AuditEntry>, StoreError> {
-        Ok(self.audit[self.audit.len().saturating_sub(last)..].to_vec())
+        let audit = &self.memory().audit;
+        Ok(audit[audit.len().saturating_sub(last)..].to_vec())
+    }
+
+    fn follow(&mut self, hear: Hear) {
+        let mut memory = self.memory();
+        memory.followers.push(hear);
+        let own = memory.followers.len() - 1;
+        drop(memory);
+        self.own = Some(own);
+    }
+}
+
+/// Whether a save over this revision follows what is kept.
+pub(super) fn follows(over: u64, kept: Option<&Saved>) -> Result<(), StoreError> {
+    match kept {
+        Some(kept) if kept.revision != over => {
+            Err(StoreError::Moved { newest: Box::new(kept.clone()) })
+        }
+        None if over != 0 => Err(StoreError::Moved { newest: Box::default() }),
+        _ => Ok(()),
+    }
+}
+
+impl fmt::Debug for Memory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { saved, audit, followers } = self;
+        write!(f, "{saved:?}, {} audited, {} followers", audit.len(), followers.len())
     }
 }

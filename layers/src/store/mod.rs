@@ -1,20 +1,31 @@
-//! Stores: where the state of the killswitches outlives the process.
+//! Stores: where the state of the killswitches outlives the process, and where several processes share it.
 //!
-//! A store keeps the newest [`Saved`] and an [audit](AuditEntry) of how it came to be. It decides nothing, merges nothing and
+//! A store keeps the newest [`Saved`] and an [audit](AuditEntry) of how it came to be. It decides nothing and
 //! is never asked by a request: the one writer of the switchboard calls it, after a flip is applied. It is synchronous,
 //! because a disk is; the writer runs it on a thread of its own.
 //!
-//! The promise that every store makes: **loss never un-kills**. What it can't read it reports, as a typed error or as a
-//! [notice](Store::notices); it never answers "nothing is off" because it knows nothing.
+//! The promises that every store makes:
 //!
-//! [`MemoryStore`] forgets everything with the process. `EmbeddedStore` (feature `embedded`) is one directory, and needs no
-//! server.
+//! - **Loss never un-kills.** What it can't read it reports, as a typed error, as a [notice](Store::notices) or as
+//!   [news](News::Loss); it never answers "nothing is off" because it knows nothing.
+//! - **Nobody is overwritten.** [`save`](Store::save) names the revision that it follows, and fails with what is there
+//!   instead ([`StoreError::Moved`]) when somebody else was quicker.
+//! - **Revisions only grow**, whatever happens to the store.
+//!
+//! | store | feature | keeps | is shared |
+//! |---|---|---|---|
+//! | [`MemoryStore`] | | nothing beyond the process | by its clones |
+//! | `EmbeddedStore` | `embedded` | in one directory, needs no server | no: the directory is locked |
+//! | `RedisStore` | `redis` | in Redis, and what it knew last in a directory | by all who name the same server and namespace |
 
 mod audit;
 #[cfg(feature = "embedded")]
 pub mod embedded;
 mod error;
 mod memory;
+mod news;
+#[cfg(feature = "redis")]
+pub mod redis;
 mod saved;
 
 pub use audit::{AuditEntry, Ordered};
@@ -22,7 +33,12 @@ pub use audit::{AuditEntry, Ordered};
 pub use embedded::EmbeddedStore;
 pub use error::StoreError;
 pub use memory::MemoryStore;
-pub use saved::Saved;
+pub use news::{Hear, Instance, Instances, News};
+#[cfg(feature = "redis")]
+pub use redis::RedisStore;
+pub use saved::{Adopted, Mark, Saved};
+
+use std::sync::Arc;
 
 /// Keeps the state of the killswitches.
 pub trait Store: Send {
@@ -32,11 +48,13 @@ pub trait Store: Send {
     /// If there is something that can't be read. That is never the same as nothing.
     fn load(&mut self) -> Result<Option<Saved>, StoreError>;
 
-    /// Replaces the saved state. Once it returns, the state survives a loss of power, as far as the store promises that.
+    /// Replaces the state of the revision `over` (0: nothing was ever saved). Once it returns, the state survives a loss of
+    /// power, as far as the store promises that.
     ///
     /// # Errors
-    /// If it is not known to be kept. What was saved before is still there.
-    fn save(&mut self, saved: &Saved) -> Result<(), StoreError>;
+    /// [`StoreError::Moved`] if the store is at another revision; any other if the state is not known to be kept. What was
+    /// saved before is still there.
+    fn save(&mut self, over: u64, saved: &Saved) -> Result<(), StoreError>;
 
     /// Adds to the audit.
     ///
@@ -53,5 +71,26 @@ pub trait Store: Send {
     /// What the store found damaged and dealt with since it was last asked, for an operator to read.
     fn notices(&mut self) -> Vec<String> {
         Vec::new()
+    }
+
+    /// From now on `hear` is told what others do with the store, and how the store is. It is called from any thread, and
+    /// must not wait. A store that nobody shares has no news.
+    fn follow(&mut self, hear: Hear) {
+        drop(hear);
+    }
+
+    /// Tells the others which revision the requests of this process see. Best effort.
+    fn serves(&mut self, revision: u64) {
+        let _ = revision;
+    }
+
+    /// How many replicas had the last save when it was answered; nothing if there are none to have it.
+    fn replicas(&self) -> Option<u32> {
+        None
+    }
+
+    /// Who shares the store; nothing if it can't be shared between processes.
+    fn instances(&self) -> Option<Arc<dyn Instances>> {
+        None
     }
 }

@@ -1,6 +1,9 @@
 //! What is saved: the states of the killswitches at a revision.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -9,13 +12,33 @@ use crate::switchboard::{Switchboard, feature::State};
 /// The states of the killswitches at a revision.
 ///
 /// Its JSON form is `{"version":1,"revision":7,"states":{"order_creation":{"enabled":false, …}}}`. The order of the states is
-/// that of their names, so that equal states have equal bytes.
+/// that of their names, so that equal states have equal bytes. Where several processes share the store, a `mark` stands
+/// beside them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Saved {
     /// The number of the last flip in it.
     pub revision: u64,
     /// The state of each feature.
     pub states: BTreeMap<String, State>,
+    /// What tells this revision from another of the same number. Stores fill it in; whoever saves leaves it empty.
+    pub mark: Mark,
+}
+
+/// What tells a revision from another of the same number: a store that was emptied, or went back to an older copy of itself,
+/// counts its revisions anew. Both are empty in a store that can't be shared.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Mark {
+    /// The life of the store that gave the revision: it begins when a store is filled, and ends when its content is lost.
+    pub life: String,
+    /// The name of the one commit that made the revision.
+    pub commit: String,
+}
+
+impl Mark {
+    fn is_empty(&self) -> bool {
+        self.life.is_empty() && self.commit.is_empty()
+    }
 }
 
 /// The version of the JSON form that this crate writes, and the only one that it reads.
@@ -26,6 +49,8 @@ struct Written<'s> {
     version: u32,
     revision: u64,
     states: &'s BTreeMap<String, State>,
+    #[serde(skip_serializing_if = "Mark::is_empty")]
+    mark: &'s Mark,
 }
 
 #[derive(Deserialize)]
@@ -33,6 +58,8 @@ struct Read {
     version: u32,
     revision: u64,
     states: BTreeMap<String, State>,
+    #[serde(default)]
+    mark: Mark,
 }
 
 impl Saved {
@@ -44,7 +71,7 @@ impl Saved {
             board.features().filter(|(_, _, state)| !matches!(state.source, Default | Env { .. }));
         let states =
             decided.map(|(_, feature, state)| (feature.name.to_string(), state.clone())).collect();
-        Self { revision: board.revision(), states }
+        Self { revision: board.revision(), states, mark: Mark::default() }
     }
 
     /// The switchboard with these states taken over, at their revision.
@@ -57,23 +84,69 @@ impl Saved {
     }
 }
 
+/// What became of a switchboard by what others committed.
+#[derive(Debug)]
+pub struct Adopted {
+    /// The switchboard at their revision.
+    pub board: Switchboard,
+    /// What is different in it.
+    pub changed: Vec<(Arc<str>, State)>,
+    /// What they decided of features that are held here.
+    pub held: Vec<(Arc<str>, State)>,
+}
+
+impl Saved {
+    /// Takes over what others committed, if it is newer than the switchboard. A kill that is in force here and that they don't
+    /// know of (it is `pending`) stays; so does what `is_held` by something that wins over every store.
+    pub fn adopt(
+        &self,
+        board: &Switchboard,
+        pending: &mut BTreeSet<Arc<str>>,
+        is_held: impl Fn(&str) -> bool,
+    ) -> Option<Adopted> {
+        if self.revision <= board.revision() {
+            return None;
+        }
+        let (mut next, mut changed, mut held) = (board.clone(), Vec::new(), Vec::new());
+        let known = board.features().map(|(_, feature, _)| feature.name.clone());
+        let told = self.states.keys().map(|name| Arc::from(name.as_str()));
+        for name in known.chain(told).collect::<BTreeSet<Arc<str>>>() {
+            let theirs = self.states.get(&*name).cloned().unwrap_or_default();
+            if is_held(&name) {
+                held.push((name, theirs));
+                continue;
+            }
+            let ours = board.id(&name).map_or_else(State::default, |id| board.state(id).clone());
+            if pending.contains(&name) && !ours.enabled && ours != theirs {
+                continue;
+            }
+            pending.remove(&name);
+            if ours != theirs {
+                next = next.with_state(&name, theirs.clone());
+                changed.push((name, theirs));
+            }
+        }
+        Some(Adopted { board: next.at_revision(self.revision), changed, held })
+    }
+}
+
 impl Serialize for Saved {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        Written { version: VERSION, revision: self.revision, states: &self.states }
-            .serialize(serializer)
+        let Self { revision, states, mark } = self;
+        Written { version: VERSION, revision: *revision, states, mark }.serialize(serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for Saved {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let Read { version, revision, states } = Read::deserialize(deserializer)?;
+        let Read { version, revision, states, mark } = Read::deserialize(deserializer)?;
         if version != VERSION {
             let wanted =
                 format_args!("version {version}, but only version {VERSION} is known here")
                     .to_string();
             return Err(serde::de::Error::custom(wanted));
         }
-        Ok(Self { revision, states })
+        Ok(Self { revision, states, mark })
     }
 }
 
@@ -98,7 +171,11 @@ mod tests {
 
     #[test]
     fn the_json_form_is_stable() {
-        let saved = Saved { revision: 7, states: [("order_creation".to_owned(), killed())].into() };
+        let saved = Saved {
+            revision: 7,
+            states: [("order_creation".to_owned(), killed())].into(),
+            ..Saved::default()
+        };
         let json = concat!(
             r#"{"version":1,"revision":7,"states":{"order_creation":{"enabled":false,"reason":"stock is wrong","#,
             r#""updated_by":"ada","updated_at":1000,"expires_at":61000,"source":"api"}}}"#
@@ -127,7 +204,11 @@ mod tests {
 
     #[test]
     fn a_kill_of_a_feature_that_is_no_longer_declared_is_kept() {
-        let saved = Saved { revision: 7, states: [("gone".to_owned(), killed())].into() };
+        let saved = Saved {
+            revision: 7,
+            states: [("gone".to_owned(), killed())].into(),
+            ..Saved::default()
+        };
         let board = saved.restore(Switchboard::new([], []));
         assert!(!board.is_enabled("gone"));
         assert_eq!(Saved::of(&board), saved);

@@ -77,6 +77,24 @@ impl Gateway {
             .fold(launch, |launch, name| launch.env(name, free_port()))
     }
 
+    /// A gateway on `config/redis.toml`, with its state in the Redis on this port and nobody behind its routes.
+    pub fn sharing(redis_port: u16) -> Launch {
+        let launch = Self::on_file("redis.toml").env("REDIS_PORT", redis_port);
+        ["AUTH_PORT", "SENSOR_PORT", "KAFKA_PRODUCER_PORT", "ORDERS_PORT", "CONTROL_PORT"]
+            .into_iter()
+            .fold(launch, |launch, name| launch.env(name, free_port()))
+    }
+
+    /// SIGSTOP: its connections stay open, nothing is answered.
+    pub fn pause(&mut self) {
+        self.process.pause();
+    }
+
+    /// SIGCONT.
+    pub fn resume(&mut self) {
+        self.process.resume();
+    }
+
     /// A gateway on a file of `config/`.
     pub fn on_file(name: &str) -> Launch {
         Launch::new(Config::File(binary::repository().join("config").join(name)))

@@ -8,6 +8,7 @@
 //! | [`Service`], [`Fleet`] | the real example services; all of them behind a gateway on `config/demo.toml` |
 //! | [`Redis`] | a real `redis-server` that keeps nothing |
 //! | [`Upstream`] with a [`Script`] | an upstream that answers, stalls, trickles, resets or lies, and remembers each request |
+//! | [`Detour`] | a way to a server that can be made silent, slow or bad |
 //! | [`Depot`] | an upstream that takes and gives any number of bytes and remembers none |
 //! | [`Client`], [`RawConnection`] | a polite HTTP client, and one that sends any bytes it is told to |
 //! | [`Crowd`] | hundreds of clients that take their time |
@@ -43,6 +44,7 @@ mod client;
 mod crowd;
 mod deadline;
 mod depot;
+mod detour;
 mod fleet;
 mod gateway;
 pub mod hostile;
@@ -62,6 +64,7 @@ pub use client::{Answer, Client, Failed, Request};
 pub use crowd::{Crowd, Slow};
 pub use deadline::{PATIENCE, Seen, eventually, within};
 pub use depot::Depot;
+pub use detour::{Detour, Way};
 pub use fleet::{Fleet, login, order, orders_behind, signed_in};
 pub use gateway::{Ended, Gateway, Launch, portcullis};
 pub use memory::Memory;

@@ -17,15 +17,22 @@ pub struct Redis {
     process: Process,
     home: TempDir,
     port: u16,
+    settings: Vec<String>,
 }
 
 impl Redis {
     /// Starts one without persistence and waits until it answers.
     pub async fn start() -> Self {
+        Self::with(&[]).await
+    }
+
+    /// The same with more settings, such as `["--maxmemory", "2mb"]`.
+    pub async fn with(settings: &[&str]) -> Self {
+        let settings: Vec<String> = settings.iter().map(|&setting| setting.to_owned()).collect();
         let home = TempDir::new().expect("a temporary directory can be made");
         let port = free_port();
-        let process = spawn(&home, port);
-        let redis = Self { process, home, port };
+        let process = spawn(&home, port, &settings);
+        let redis = Self { process, home, port, settings };
         redis.answers().await;
         redis
     }
@@ -53,7 +60,7 @@ impl Redis {
     /// Starts it again on the same port, empty.
     pub async fn restart(&mut self) {
         self.kill_9();
-        self.process = spawn(&self.home, self.port);
+        self.process = spawn(&self.home, self.port, &self.settings);
         self.answers().await;
     }
 
@@ -89,7 +96,7 @@ impl Redis {
     }
 }
 
-fn spawn(home: &TempDir, port: u16) -> Process {
+fn spawn(home: &TempDir, port: u16, settings: &[String]) -> Process {
     let found = std::env::var_os("PATH").is_some_and(|path| {
         std::env::split_paths(&path).any(|directory| directory.join("redis-server").is_file())
     });
@@ -109,5 +116,6 @@ fn spawn(home: &TempDir, port: u16) -> Process {
         "--port",
         &port.to_string(),
     ]);
+    command.args(settings);
     Process::spawn("redis-server", command)
 }

@@ -1,9 +1,10 @@
 //! Where the gateway writes: the store, the log, the traces.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::{Check, address};
-use crate::config::config::{Log, Store, Telemetry};
+use crate::config::config::{Log, Redis, RedisTopology, Store, Telemetry};
 use crate::config::fault::{Wrong, nearest};
 use crate::config::file::StoreKind;
 
@@ -21,12 +22,68 @@ impl Check<'_, '_> {
             StoreKind::Embedded => {
                 Some(Store::Embedded { directory: PathBuf::from(&file.directory) })
             }
-            StoreKind::Redis => {
-                let wrong = "this version keeps no state in Redis; take \"embedded\" or \"memory\"";
-                self.report(site.key("kind"), wrong);
-                None
-            }
+            StoreKind::Redis => self.redis().map(Store::Redis),
         }
+    }
+
+    fn redis(&mut self) -> Option<Redis> {
+        let (file, site) = (&self.file.store, self.root.key("store"));
+        let Some(url) = file.url.clone() else {
+            self.report(site.key("kind"), "a store in Redis needs its `url`");
+            return None;
+        };
+        let urls =
+            [&url].into_iter().chain(&file.sentinels).chain(file.cluster_nodes.iter().flatten());
+        if !urls.fold(true, |all, url| all & is_redis(url)) {
+            // The faulty text may hold a password, so it isn't quoted.
+            let wrong = "an address of Redis reads redis://[user:password@]host[:port][/database]";
+            self.report(site.key("url"), wrong);
+            return None;
+        }
+        if !is_plain(&file.namespace) {
+            self.report(
+                site.key("namespace"),
+                "a namespace has 1 to 64 letters, digits, `-`, `_`, `.` and `:`",
+            );
+            return None;
+        }
+        let topology = match (&file.sentinel_master, &file.cluster_nodes) {
+            (Some(_), Some(_)) => {
+                self.report(
+                    site.key("cluster_nodes"),
+                    "Sentinels don't know clusters: take one of the two",
+                );
+                return None;
+            }
+            (Some(_), None) if file.sentinels.is_empty() => {
+                self.report(
+                    site.key("sentinel_master"),
+                    "needs `sentinels`, which know its address",
+                );
+                return None;
+            }
+            (Some(master), None) => RedisTopology::Sentinel {
+                sentinels: file.sentinels.clone(),
+                master: master.clone(),
+            },
+            (None, _) if !file.sentinels.is_empty() => {
+                self.report(
+                    site.key("sentinels"),
+                    "needs `sentinel_master`, the server that they are asked for",
+                );
+                return None;
+            }
+            (None, Some(nodes)) => RedisTopology::Cluster { nodes: nodes.clone() },
+            (None, None) => RedisTopology::Single,
+        };
+        Some(Redis {
+            url,
+            topology,
+            namespace: file.namespace.clone(),
+            instance: file.instance.clone().filter(|name| !name.is_empty()),
+            directory: PathBuf::from(&file.directory),
+            timeout: Duration::from_millis(file.timeout_ms),
+        })
     }
 
     pub(super) fn log(&mut self) -> Option<Log> {
@@ -61,6 +118,17 @@ impl Check<'_, '_> {
             sample_ratio: file.sample_ratio,
         })
     }
+}
+
+/// Whether the store may take it for an address; what it makes of it, it says itself.
+fn is_redis(url: &str) -> bool {
+    let rest = url.strip_prefix("redis://").or_else(|| url.strip_prefix("rediss://"));
+    rest.is_some_and(|rest| !rest.is_empty() && !rest.contains(char::is_whitespace))
+}
+
+fn is_plain(namespace: &str) -> bool {
+    let is_good = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte);
+    (1..=64).contains(&namespace.len()) && namespace.bytes().all(is_good)
 }
 
 /// Reads `info` or `info,portcullis=debug`.

@@ -166,9 +166,13 @@ impl Asking {
             "saved": flipped.saved,
             "pending": flipped.pending,
         });
-        // There is one gateway, this one, and when the writer answers, its requests see the flip.
-        if self.wait_all.is_some() {
-            merge(&mut answer, json!({ "applied": 1, "of": 1, "laggards": [] }));
+        if let Some(replicas) = flipped.replicas {
+            answer["replicas"] = replicas.into();
+        }
+        if let Some(patience) = self.wait_all {
+            // One that isn't kept yet will have the next revision, and is in force at this gateway alone.
+            let revision = flipped.revision + u64::from(!flipped.saved);
+            merge(&mut answer, admin.fleet.applied(revision, patience).await);
         }
         Ok((flipped, answer))
     }

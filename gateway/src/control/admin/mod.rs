@@ -11,6 +11,7 @@ mod error_stats;
 mod events;
 mod guard;
 mod health;
+mod instances;
 mod keys;
 mod killswitches;
 mod page;
@@ -36,6 +37,7 @@ use self::problem::Problem;
 use super::Parts;
 use super::breakers::NamedBreaker;
 use super::events::Events;
+use super::fleet::Fleet;
 use super::health::Health;
 use super::metrics::{self, ControlFigures, Exposition};
 use super::writer::Writer;
@@ -47,6 +49,7 @@ struct Admin {
     keyring: Keyring,
     subscriber: Subscriber,
     writer: Writer,
+    fleet: Fleet,
     breakers: Vec<NamedBreaker>,
     meters: Vec<Meter>,
     health: Health,
@@ -71,6 +74,7 @@ pub fn router(parts: Parts) -> Router {
         .route("/admin/circuit-breakers/{name}/{action}", post(circuit_breakers::act))
         .route("/admin/audit", get(audit::list))
         .route("/admin/events", get(events::stream))
+        .route("/admin/instances", get(instances::list))
         .route("/health/circuit-breakers", get(circuit_breakers::list))
         .route("/health/circuits", get(circuit_breakers::circuits))
         .route("/health/dependencies", get(health::dependencies))
@@ -98,8 +102,17 @@ pub fn router(parts: Parts) -> Router {
 
 impl Admin {
     fn new(parts: Parts) -> Self {
-        let Parts { config, subscriber, writer, breakers, meters, health, events, mut exposition } =
-            parts;
+        let Parts {
+            config,
+            subscriber,
+            writer,
+            fleet,
+            breakers,
+            meters,
+            health,
+            events,
+            mut exposition,
+        } = parts;
         let own = ControlFigures {
             subscriber: subscriber.clone(),
             breakers: breakers.clone(),
@@ -115,6 +128,7 @@ impl Admin {
             keyring,
             subscriber,
             writer,
+            fleet,
             breakers,
             meters,
             health,

@@ -23,6 +23,7 @@ use tower::ServiceExt;
 use super::*;
 use crate::config;
 use crate::config::config::{AdminKey, Role};
+use crate::control::fleet::Fleet;
 use crate::control::opening;
 use crate::control::writer::{self, Board};
 
@@ -89,6 +90,7 @@ impl Desk {
             config: config.clone(),
             subscriber: subscriber.clone(),
             writer: writer.clone(),
+            fleet: Fleet::new(&config, None),
             breakers: breakers.clone(),
             meters: meters.clone(),
             health: health.clone(),

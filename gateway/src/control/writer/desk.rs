@@ -7,6 +7,9 @@
 //! - An **expiry** needs no store to be true (the kill itself said when it ends), so it takes the way of a kill.
 //! - A **kill of what is off already** takes the place of the one before. Only who may turn a feature on may bring its end
 //!   forward by that; for all others it would be a way to turn it on a minute later.
+//! - What **others** commit in a store that several gateways share is adopted whole, but for what is pending here: a kill that
+//!   the store doesn't have yet stays in force, and is committed on top. When somebody else was quicker, a flip is applied
+//!   anew to what they made. One gateway and many take the same way.
 //! - What the **environment** holds off stays off. A flip of such a feature is remembered beneath the hold, and what is kept
 //!   is what lies beneath: with the variable gone, the next start finds what operators last decided.
 
@@ -14,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use portcullis::auto_disable::Meter;
-use portcullis::store::{AuditEntry, Saved, Store, StoreError};
+use portcullis::store::{Adopted, AuditEntry, News, Saved, Store, StoreError};
 use portcullis::switchboard::feature::{Source, State};
 use portcullis::switchboard::flip::Flip;
 use portcullis::switchboard::{Switchboard, UnixMillis};
@@ -26,6 +29,10 @@ use crate::control::ledger::Ledger;
 
 /// Audit entries that may wait for a store that fails: some minutes of a busy operator, and a few megabytes at most.
 const AUDIT_BACKLOG_MAX: usize = 10_000;
+
+/// How often a flip is applied anew because another gateway was quicker. Each time one of them has got its flip through, so
+/// only a fleet that flips without a pause gets here.
+const RACES_MAX: usize = 32;
 
 pub(super) struct Desk {
     store: Box<dyn Store>,
@@ -50,6 +57,7 @@ pub(super) struct Desk {
 impl Desk {
     pub(super) fn new(board: Board, ledger: Arc<Ledger>) -> Self {
         let Board { mut store, publisher, switchboard, meters } = board;
+        store.serves(switchboard.revision());
         let is_held = |state: &State| matches!(state.source, Source::Env { .. });
         let held: BTreeMap<Arc<str>, State> = switchboard
             .features()
@@ -99,6 +107,32 @@ impl Desk {
         origin: &Origin,
         now: UnixMillis,
     ) -> Result<Flipped, WriteError> {
+        let features: BTreeSet<Arc<str>> = flip.features.iter().cloned().collect();
+        let saved = if flip.enabled {
+            self.enable(flip, &features, origin, now)?;
+            true
+        } else {
+            let (next, entries) = self.applied(flip, &features, origin, now)?;
+            self.kill(&next, &features, entries)
+        };
+        announce(flip, &features);
+        Ok(Flipped {
+            revision: self.board.revision(),
+            saved,
+            replicas: self.store.replicas().filter(|_| saved),
+            states: features.iter().map(|name| (name.clone(), self.state(name))).collect(),
+            pending: self.pending.iter().cloned().collect(),
+        })
+    }
+
+    /// The switchboard after a flip and what the audit will say of it; or why it may not be.
+    fn applied(
+        &mut self,
+        flip: &Flip,
+        features: &BTreeSet<Arc<str>>,
+        origin: &Origin,
+        now: UnixMillis,
+    ) -> Result<(Switchboard, Vec<AuditEntry>), WriteError> {
         if let Some(expected) =
             origin.expected_revision.filter(|expected| *expected != self.board.revision())
         {
@@ -108,22 +142,9 @@ impl Desk {
         if !origin.may_end_sooner {
             self.refuse_an_end_brought_forward(flip)?;
         }
-        let features: BTreeSet<Arc<str>> = flip.features.iter().cloned().collect();
-        let entries = self.entries(&features, &next, origin.request_id.as_deref(), now);
-        self.remember_beneath(&features, &next);
-        let next = self.with_holds(next);
-        let saved = if flip.enabled {
-            self.enable(next, features.clone(), entries)?
-        } else {
-            self.kill(next, &features, entries)
-        };
-        announce(flip, &features);
-        Ok(Flipped {
-            revision: self.board.revision(),
-            saved,
-            states: features.iter().map(|name| (name.clone(), self.state(name))).collect(),
-            pending: self.pending.iter().cloned().collect(),
-        })
+        let entries = self.entries(features, &next, origin.request_id.as_deref(), now);
+        self.remember_beneath(features, &next);
+        Ok((self.with_holds(next), entries))
     }
 
     /// A kill replaces the one before it, its end included: so one that ends sooner is an enable in disguise. What counts is
@@ -168,7 +189,7 @@ impl Desk {
             .collect();
         let entries = self.entries(&lifted, &next, None, now);
         self.reset_meters(&lifted);
-        self.kill(next, &lifted, entries);
+        self.kill(&next, &lifted, entries);
         for name in &lifted {
             let state = self.state(name);
             tracing::info!(target: "portcullis::change", "KILLSWITCH ENABLED: {name} by schedule - {}", state.reason);
@@ -177,78 +198,153 @@ impl Desk {
 
     /// Tries again to keep what the store refused before.
     pub(super) fn repair(&mut self) {
-        if !self.pending.is_empty() {
-            let next = self.board.clone().at_revision(self.board.revision() + 1);
-            if self.save(&next) {
-                self.committed(next);
-                tracing::info!(target: "portcullis::store", "the store works again: revision {} is kept", self.board.revision());
-            }
+        if !self.pending.is_empty() && self.keep_pending() {
+            tracing::info!(target: "portcullis::store", "the store works again: revision {} is kept", self.board.revision());
         }
         if self.pending.is_empty() {
             self.write_audit();
         }
     }
 
+    /// What a store tells by itself.
+    pub(super) fn hear(&mut self, news: News) {
+        match news {
+            News::Newer(saved) => {
+                self.adopt(&saved);
+                self.keep_pending();
+            }
+            News::Reached => {
+                self.ledger.reached();
+                tracing::info!(target: "portcullis::store", "the store is reached");
+                self.keep_pending();
+            }
+            News::Away { why } => {
+                self.ledger.lost_sight();
+                tracing::error!(target: "portcullis::store", "the store is away, and what is known stays in force: {why}");
+            }
+            News::Loss { what } => {
+                self.ledger.lost_state(&what);
+                tracing::error!(target: "portcullis::store", "the store lost something, and nothing is turned on by that: {what}");
+            }
+            News::Warnings(warnings) => {
+                for warning in &warnings {
+                    tracing::warn!(target: "portcullis::store", "{warning}");
+                }
+                self.ledger.warned(warnings);
+            }
+            _ => {}
+        }
+    }
+
+    /// Takes over what others committed. A kill that is in force here and that they don't know of stays.
+    fn adopt(&mut self, newest: &Saved) {
+        let before = self.board.revision();
+        let is_held = |name: &str| self.held.contains_key(name);
+        let Some(adopted) = newest.adopt(&self.board, &mut self.pending, is_held) else { return };
+        let Adopted { board, changed, held } = adopted;
+        self.beneath.extend(held);
+        for entry in self.backlog.iter_mut().filter(|entry| entry.revision > before) {
+            entry.revision = newest.revision + 1;
+        }
+        self.show(board);
+        self.tell_pending();
+        let enabled = changed.iter().filter(|(_, state)| state.enabled);
+        self.reset_meters(&enabled.map(|(name, _)| name.clone()).collect());
+        changed.iter().for_each(|(name, state)| announce_state(name, state));
+    }
+
     /// In force first, kept second. Until something is kept, every next switchboard would get the same revision, and the one
     /// that gets it holds all that waited: so the audit's entries bear the right one from the start.
     fn kill(
         &mut self,
-        next: Switchboard,
+        next: &Switchboard,
         features: &BTreeSet<Arc<str>>,
         entries: Vec<AuditEntry>,
     ) -> bool {
         self.board = next.clone().at_revision(self.board.revision());
         self.publisher.publish(self.board.clone());
+        self.pending.extend(features.iter().cloned());
         self.queue_audit(entries);
-        let saved = self.save(&next);
-        if saved {
-            self.committed(next);
-            self.write_audit();
-        } else {
-            self.pending.extend(features.iter().cloned());
-            self.tell_pending();
+        self.keep_pending()
+    }
+
+    /// Commits what is in force and not yet kept, on top of whatever others made meanwhile.
+    fn keep_pending(&mut self) -> bool {
+        for _ in 0..RACES_MAX {
+            if self.pending.is_empty() {
+                self.write_audit();
+                return true;
+            }
+            let next = self.board.clone().at_revision(self.board.revision() + 1);
+            match self.save(&next) {
+                Save::Kept => {
+                    self.committed(next);
+                    self.write_audit();
+                    return true;
+                }
+                Save::Moved(newest) => self.adopt(&newest),
+                Save::Failed => break,
+            }
         }
-        saved
+        self.tell_pending();
+        false
     }
 
     /// Kept first, in force second.
     fn enable(
         &mut self,
-        next: Switchboard,
-        features: BTreeSet<Arc<str>>,
-        entries: Vec<AuditEntry>,
-    ) -> Result<bool, WriteError> {
-        if !self.save(&next) {
-            return Err(WriteError::NotSaved { features: features.into_iter().collect() });
+        flip: &Flip,
+        features: &BTreeSet<Arc<str>>,
+        origin: &Origin,
+        now: UnixMillis,
+    ) -> Result<(), WriteError> {
+        for _ in 0..RACES_MAX {
+            let (next, entries) = self.applied(flip, features, origin, now)?;
+            match self.save(&next) {
+                Save::Kept => {
+                    self.reset_meters(features);
+                    self.committed(next);
+                    self.queue_audit(entries);
+                    self.write_audit();
+                    return Ok(());
+                }
+                Save::Moved(newest) => self.adopt(&newest),
+                Save::Failed => break,
+            }
         }
-        self.reset_meters(&features);
-        self.committed(next);
-        self.queue_audit(entries);
-        self.write_audit();
-        Ok(true)
+        Err(WriteError::NotSaved { features: features.iter().cloned().collect() })
     }
 
     fn committed(&mut self, next: Switchboard) {
-        self.board = next;
-        self.publisher.publish(self.board.clone());
         self.pending.clear();
+        self.show(next);
         self.tell_pending();
     }
 
-    fn save(&mut self, next: &Switchboard) -> bool {
+    /// From now on requests see this switchboard, and the other gateways are told that they do.
+    fn show(&mut self, next: Switchboard) {
+        self.board = next;
+        self.publisher.publish(self.board.clone());
+        self.store.serves(self.board.revision());
+    }
+
+    fn save(&mut self, next: &Switchboard) -> Save {
         let mut saved = Saved::of(next);
         saved
             .states
             .extend(self.beneath.iter().map(|(name, state)| (name.to_string(), state.clone())));
-        match self.store.save(&saved) {
+        match self.store.save(self.board.revision(), &saved) {
             Ok(()) => {
                 self.ledger.saved();
-                true
+                Save::Kept
+            }
+            Err(StoreError::Moved { newest }) if newest.revision > self.board.revision() => {
+                Save::Moved(newest)
             }
             Err(error) => {
                 self.ledger.save_failed();
                 tracing::error!(target: "portcullis::store", "revision {} is not kept: {}", saved.revision, Chain(&error));
-                false
+                Save::Failed
             }
         }
     }
@@ -328,6 +424,13 @@ impl Desk {
     }
 }
 
+/// What became of an attempt to keep a switchboard.
+enum Save {
+    Kept,
+    Moved(Box<Saved>),
+    Failed,
+}
+
 fn state_of(board: &Switchboard, name: &str) -> State {
     board.id(name).map_or_else(State::default, |id| board.state(id).clone())
 }
@@ -359,18 +462,29 @@ fn beneath(store: &mut dyn Store, held: &BTreeMap<Arc<str>, State>) -> BTreeMap<
 
 /// One line per feature, in the words that people grep for.
 fn announce(flip: &Flip, features: &BTreeSet<Arc<str>>) {
-    let Flip { actor, reason, .. } = flip;
-    for feature in features {
-        match (&flip.source, flip.enabled) {
-            (Source::Auto, false) => {
-                tracing::info!(target: "portcullis::change", "Auto-disabled: {feature} due to high error rate");
-            }
-            (_, false) => {
-                tracing::info!(target: "portcullis::change", "KILLSWITCH DISABLED: {feature} by {actor} - {reason}");
-            }
-            (_, true) => {
-                tracing::info!(target: "portcullis::change", "KILLSWITCH ENABLED: {feature} by {actor} - {reason}");
-            }
+    let Flip { actor, reason, source, enabled, .. } = flip;
+    features.iter().for_each(|feature| say(feature, *enabled, source, actor, reason));
+}
+
+/// The same of a change that another gateway made.
+fn announce_state(feature: &str, state: &State) {
+    let State { updated_by, reason, source, enabled, .. } = state;
+    say(feature, *enabled, source, updated_by, reason);
+}
+
+fn say(feature: &str, enabled: bool, source: &Source, actor: &str, reason: &str) {
+    match (source, enabled) {
+        (Source::Auto, false) => {
+            tracing::info!(target: "portcullis::change", "Auto-disabled: {feature} due to high error rate");
+        }
+        (_, false) => {
+            tracing::info!(target: "portcullis::change", "KILLSWITCH DISABLED: {feature} by {actor} - {reason}");
+        }
+        (Source::Expiry, true) => {
+            tracing::info!(target: "portcullis::change", "KILLSWITCH ENABLED: {feature} by schedule - {reason}");
+        }
+        (_, true) => {
+            tracing::info!(target: "portcullis::change", "KILLSWITCH ENABLED: {feature} by {actor} - {reason}");
         }
     }
 }

@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 use portcullis::auto_disable::{Meter, Trip};
 use portcullis::circuit_breaker::{Breaker, Order};
-use portcullis::store::{AuditEntry, Store};
+use portcullis::store::{AuditEntry, News, Store};
 use portcullis::switchboard::feature::{Source, State};
 use portcullis::switchboard::flip::{Flip, FlipError};
 use portcullis::switchboard::{Switchboard, UnixMillis};
@@ -38,6 +38,8 @@ use super::moment::rfc3339;
 const COMMANDS_MAX: usize = 64;
 /// Proposals that may wait: one per feature at most, since a meter tells once.
 const PROPOSALS_MAX: usize = 4096;
+/// What a store may say while the writer waits for it. It speaks once per change, so this is a minute of flapping.
+const NEWS_MAX: usize = 64;
 /// Between two attempts to keep what the store refused.
 const REPAIR_EVERY: Duration = Duration::from_secs(1);
 /// The longest sleep. The wall clock may be set at any time, and expiries follow the wall clock.
@@ -58,6 +60,7 @@ struct Desktop {
 #[derive(Debug, Default)]
 struct Side {
     proposals: Mutex<Vec<Flip>>,
+    news: Mutex<Vec<News>>,
     closing: AtomicBool,
 }
 
@@ -96,6 +99,8 @@ pub struct Flipped {
     pub revision: u64,
     /// Whether the change survives the end of the process. If not, it is in force all the same, and tried again.
     pub saved: bool,
+    /// How many replicas of the store had it when it was kept; nothing where there are none.
+    pub replicas: Option<u32>,
     /// The features of the flip, as they are now.
     pub states: Vec<(Arc<str>, State)>,
     /// All features whose state is in force, but not kept.
@@ -213,6 +218,20 @@ impl Writer {
         let _ = self.0.commands.try_send(Command::Wake);
     }
 
+    /// Tells what a store says by itself, and goes on at once.
+    pub fn tell(&self, news: News) {
+        let mut waiting = self.0.side.news.lock().unwrap_or_else(PoisonError::into_inner);
+        // Of several revisions only the newest counts, so a storm of them takes one place.
+        if matches!(news, News::Newer(_)) {
+            waiting.retain(|waits| !matches!(waits, News::Newer(_)));
+        }
+        if waiting.len() < NEWS_MAX {
+            waiting.push(news);
+        }
+        drop(waiting);
+        let _ = self.0.commands.try_send(Command::Wake);
+    }
+
     /// Proposes to turn a feature off because its meter tripped.
     pub fn propose_trip(&self, trip: &Trip) {
         let Trip { feature, errors, calls, window } = trip;
@@ -270,6 +289,7 @@ impl Inbox {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
+            self.take_news(&mut desk);
             self.take_proposals(&mut desk);
         }
         while let Ok(command) = self.commands.try_recv() {
@@ -301,6 +321,11 @@ impl Inbox {
             }
             Command::Wake => {}
         }
+    }
+
+    fn take_news(&self, desk: &mut Desk) {
+        let news = mem::take(&mut *self.side.news.lock().unwrap_or_else(PoisonError::into_inner));
+        news.into_iter().for_each(|news| desk.hear(news));
     }
 
     fn take_proposals(&self, desk: &mut Desk) {

@@ -75,10 +75,10 @@ impl Store for Disk {
         self.0.inner.lock().unwrap().load()
     }
 
-    fn save(&mut self, saved: &Saved) -> Result<(), StoreError> {
+    fn save(&mut self, over: u64, saved: &Saved) -> Result<(), StoreError> {
         self.0.saves_tried.fetch_add(1, SeqCst);
         self.works()?;
-        self.0.inner.lock().unwrap().save(saved)
+        self.0.inner.lock().unwrap().save(over, saved)
     }
 
     fn append_audit(&mut self, entry: &AuditEntry) -> Result<(), StoreError> {
@@ -114,7 +114,7 @@ fn a_kill_is_in_force_before_the_store_has_answered() {
         fn load(&mut self) -> Result<Option<Saved>, StoreError> {
             Ok(None)
         }
-        fn save(&mut self, _: &Saved) -> Result<(), StoreError> {
+        fn save(&mut self, _: u64, _: &Saved) -> Result<(), StoreError> {
             self.1.send(self.0.pin().is_enabled(PAYMENT)).unwrap();
             Ok(())
         }
@@ -174,7 +174,7 @@ impl Store for Full {
         Err(Self::error())
     }
 
-    fn save(&mut self, _: &Saved) -> Result<(), StoreError> {
+    fn save(&mut self, _: u64, _: &Saved) -> Result<(), StoreError> {
         Err(Self::error())
     }
 
@@ -395,7 +395,14 @@ fn what_was_kept_beneath_a_hold_is_still_kept_after_another_flip() {
         .inner
         .lock()
         .unwrap()
-        .save(&Saved { revision: 4, states: [(PAYMENT.to_owned(), killed)].into() })
+        .save(
+            0,
+            &Saved {
+                revision: 4,
+                states: [(PAYMENT.to_owned(), killed)].into(),
+                ..Saved::default()
+            },
+        )
         .unwrap();
     let held = disk
         .saved()

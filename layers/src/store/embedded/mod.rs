@@ -27,7 +27,7 @@
 //! let directory = tempfile::tempdir().unwrap();
 //! let mut store = EmbeddedStore::open(directory.path())?;
 //! assert_eq!(store.load()?, None);
-//! store.save(&Saved { revision: 1, ..Saved::default() })?;
+//! store.save(0, &Saved { revision: 1, ..Saved::default() })?;
 //! drop(store);
 //! assert_eq!(EmbeddedStore::open(directory.path())?.load()?.unwrap().revision, 1);
 //! # Ok(()) }
@@ -36,7 +36,7 @@
 mod audit_log;
 mod disk;
 mod seal;
-mod snapshot;
+pub(in crate::store) mod snapshot;
 
 use std::{
     fs::{File, TryLockError},
@@ -53,6 +53,8 @@ pub struct EmbeddedStore {
     snapshots: Snapshots,
     audit: AuditLog,
     notices: Vec<String>,
+    /// The revision that is kept. Known from the first load or save on: nobody else writes here.
+    revision: Option<u64>,
     _lock: File,
 }
 
@@ -69,7 +71,13 @@ impl EmbeddedStore {
         let lock = lock(directory)?;
         let mut notices = Vec::new();
         let audit = AuditLog::open(directory, &mut notices)?;
-        Ok(Self { snapshots: Snapshots::new(directory), audit, notices, _lock: lock })
+        Ok(Self {
+            snapshots: Snapshots::new(directory),
+            audit,
+            notices,
+            revision: None,
+            _lock: lock,
+        })
     }
 
     /// Checks the seal of every line of the audit and that each follows the one before it.
@@ -96,6 +104,7 @@ impl Store for EmbeddedStore {
     fn load(&mut self) -> Result<Option<Saved>, StoreError> {
         let snapshot = self.snapshots.load(&mut self.notices)?;
         let revision = snapshot.as_ref().map_or(0, |saved| saved.revision);
+        self.revision = Some(revision);
         let newer = self.audit.since(revision, &mut self.notices)?;
         if newer.is_empty() {
             return Ok(snapshot);
@@ -109,11 +118,20 @@ impl Store for EmbeddedStore {
             saved.revision = saved.revision.max(entry.revision);
             saved.states.insert(entry.feature, entry.after);
         }
+        self.revision = Some(saved.revision);
         Ok(Some(saved))
     }
 
-    fn save(&mut self, saved: &Saved) -> Result<(), StoreError> {
-        self.snapshots.save(saved)
+    fn save(&mut self, over: u64, saved: &Saved) -> Result<(), StoreError> {
+        if self.revision != Some(over) {
+            let newest = self.load()?.unwrap_or_default();
+            if newest.revision != over {
+                return Err(StoreError::Moved { newest: Box::new(newest) });
+            }
+        }
+        self.snapshots.save(saved)?;
+        self.revision = Some(saved.revision);
+        Ok(())
     }
 
     fn append_audit(&mut self, entry: &AuditEntry) -> Result<(), StoreError> {

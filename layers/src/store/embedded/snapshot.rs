@@ -9,7 +9,7 @@ use super::{
 use crate::store::{Saved, StoreError};
 
 #[derive(Debug)]
-pub(super) struct Snapshots {
+pub(in crate::store) struct Snapshots {
     directory: PathBuf,
     present: PathBuf,
     previous: PathBuf,
@@ -25,7 +25,7 @@ enum Found {
 }
 
 impl Snapshots {
-    pub(super) fn new(directory: &Path) -> Self {
+    pub(in crate::store) fn new(directory: &Path) -> Self {
         Self {
             directory: directory.to_owned(),
             present: directory.join("switchboard.json"),
@@ -36,7 +36,10 @@ impl Snapshots {
     }
 
     /// The newest whole generation. A damaged present one is said in the notices.
-    pub(super) fn load(&self, notices: &mut Vec<String>) -> Result<Option<Saved>, StoreError> {
+    pub(in crate::store) fn load(
+        &self,
+        notices: &mut Vec<String>,
+    ) -> Result<Option<Saved>, StoreError> {
         let what = match find(&self.present)? {
             Found::Whole(saved) => return Ok(Some(saved)),
             // A stop between the two renames of a save leaves no present generation, and is no damage.
@@ -61,7 +64,7 @@ impl Snapshots {
     }
 
     /// Puts a new generation in the place of the present one, which becomes the previous one if it is whole.
-    pub(super) fn save(&self, saved: &Saved) -> Result<(), StoreError> {
+    pub(in crate::store) fn save(&self, saved: &Saved) -> Result<(), StoreError> {
         let json = serde_json::to_string(saved).expect("a map with text keys is always JSON");
         disk::write_synced(&self.new, seal(&json).0.as_bytes())?;
         match find(&self.present)? {

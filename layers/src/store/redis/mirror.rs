@@ -1,0 +1,56 @@
+//! The newest known state on a disk of this machine, for a start without Redis.
+//!
+//! It is the embedded store's snapshot, generations, seal and all, in a directory that one process has locked. A mirror that
+//! can't be kept costs nothing but the start without Redis, so its faults are notices.
+
+use std::{
+    fs::{self, File, TryLockError},
+    io,
+    path::Path,
+};
+
+use crate::store::{Saved, embedded::snapshot::Snapshots};
+
+pub(super) struct Mirror {
+    snapshots: Snapshots,
+    _lock: File,
+}
+
+impl Mirror {
+    pub(super) fn open(directory: &Path) -> Result<Self, String> {
+        let fault = |error: &dyn std::fmt::Display| {
+            format!(
+                "there is no mirror in {}, so a start without Redis knows nothing: {error}",
+                directory.display()
+            )
+        };
+        let locked = fs::create_dir_all(directory)
+            .and_then(|()| {
+                let lock = File::options()
+                    .create(true)
+                    .truncate(false)
+                    .write(true)
+                    .open(directory.join("lock"))?;
+                match lock.try_lock() {
+                    Ok(()) => Ok(lock),
+                    Err(TryLockError::WouldBlock) => {
+                        Err(io::Error::other("another process has it open"))
+                    }
+                    Err(TryLockError::Error(error)) => Err(error),
+                }
+            })
+            .map_err(|error| fault(&error))?;
+        Ok(Self { snapshots: Snapshots::new(directory), _lock: locked })
+    }
+
+    pub(super) fn load(&self, notices: &mut Vec<String>) -> Option<Saved> {
+        self.snapshots.load(notices).unwrap_or_else(|error| {
+            notices.push(format!("the mirror is of no use: {error}"));
+            None
+        })
+    }
+
+    pub(super) fn keep(&self, saved: &Saved) -> Result<(), String> {
+        self.snapshots.save(saved).map_err(|error| format!("the mirror can't be kept: {error}"))
+    }
+}

@@ -1,0 +1,529 @@
+//! The store in Redis against real servers: every promise of a store, and then what a server loses, damages or never says.
+#![cfg(feature = "redis")]
+#![allow(clippy::unwrap_used, reason = "in a test, also where a function helps it")]
+
+mod conformance;
+
+use std::{
+    net::TcpListener,
+    process::{Child, Command, Stdio},
+    sync::{
+        atomic::{AtomicU32, Ordering::Relaxed},
+        mpsc::Receiver,
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use conformance::{Kind, PATIENCE, ears, feature, loaded, saved, state, unmarked};
+use portcullis::store::{
+    News, RedisStore, Saved, Store, StoreError,
+    redis::{Settings, Topology},
+};
+use tempfile::{TempDir, tempdir};
+
+/// A real `redis-server`; dies with this value.
+struct Server {
+    process: Child,
+    home: TempDir,
+    port: u16,
+    arguments: Vec<String>,
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+impl Server {
+    fn start() -> Self {
+        Self::with(&["--save", "", "--appendonly", "no"])
+    }
+
+    fn with(arguments: &[&str]) -> Self {
+        let home = tempdir().unwrap();
+        let port = free_port();
+        let arguments: Vec<String> =
+            arguments.iter().map(|&argument| argument.to_owned()).collect();
+        let process = spawn(&home, port, &arguments);
+        let server = Self { process, home, port, arguments };
+        server.answers();
+        server
+    }
+
+    fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// What redis-cli prints.
+    fn cli(&self, arguments: &[&str]) -> String {
+        let port = self.port.to_string();
+        let done = Command::new("redis-cli").args(["-p", &port]).args(arguments).output().unwrap();
+        String::from_utf8_lossy(&done.stdout).trim().to_owned()
+    }
+
+    fn answers(&self) {
+        let is_answer = |told: String| told == "PONG" || told.starts_with("NOAUTH");
+        until("redis-server answers", || is_answer(self.cli(&["PING"])));
+    }
+
+    fn kill(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+
+    fn start_again(&mut self) {
+        self.process = spawn(&self.home, self.port, &self.arguments);
+        self.answers();
+    }
+
+    fn signal(&self, signal: &str) {
+        let pid = self.process.id().to_string();
+        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+    }
+
+    fn settings(&self) -> Settings {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let mut settings = Settings::new(self.url());
+        settings.instance = format!("test-{}", COUNT.fetch_add(1, Relaxed));
+        // A machine that builds six other things takes its time.
+        settings.timeout = Duration::from_secs(2);
+        settings
+    }
+
+    fn store(&self) -> RedisStore {
+        RedisStore::open(self.settings()).unwrap()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn spawn(home: &TempDir, port: u16, arguments: &[String]) -> Child {
+    Command::new("redis-server")
+        .current_dir(home.path())
+        .args(["--bind", "127.0.0.1", "--port", &port.to_string()])
+        .args(arguments)
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("redis-server is on the PATH (Debian: apt-get install redis-server)")
+}
+
+fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < end, "{what}, but not within {PATIENCE:?}");
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+struct InRedis(Server);
+
+impl Kind for InRedis {
+    fn open(&self) -> Box<dyn Store> {
+        Box::new(self.0.store())
+    }
+
+    fn is_shared(&self) -> bool {
+        true
+    }
+
+    fn survives(&self) -> bool {
+        true
+    }
+}
+
+#[test]
+fn the_store_in_redis_keeps_every_promise() {
+    conformance::every_promise(|| Box::new(InRedis(Server::start())));
+}
+
+/// A store with three kills that hears what happens, once it has reached the server.
+fn three_kills(server: &Server) -> (RedisStore, Receiver<News>) {
+    let mut store = server.store();
+    store.load().unwrap();
+    for revision in 1..=3 {
+        store.save(revision - 1, &saved(revision)).unwrap();
+    }
+    let news = ears(&mut store);
+    hears(&news, "the server is reached", |told| matches!(told, News::Reached));
+    (store, news)
+}
+
+fn hears(news: &Receiver<News>, what: &str, is_it: impl Fn(&News) -> bool) -> News {
+    loop {
+        let told = news.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("{what} is told"));
+        if is_it(&told) {
+            return told;
+        }
+    }
+}
+
+fn loss(news: &Receiver<News>) -> String {
+    match hears(news, "a loss", |told| matches!(told, News::Loss { .. })) {
+        News::Loss { what } => what,
+        _ => unreachable!(),
+    }
+}
+
+/// A fault, and what its loss is called.
+fn survives(fault: impl FnOnce(&Server), said: &str) {
+    let server = Server::start();
+    let (mut store, news) = three_kills(&server);
+    fault(&server);
+    let what = loss(&news);
+    assert!(what.contains(said), "{what}");
+    let after = loaded(&mut store).unwrap();
+    assert_eq!(after.states, saved(3).states, "after {said}");
+    assert!(after.revision > 3);
+    // A stranger without any memory finds the same.
+    assert_eq!(loaded(&mut server.store()).unwrap(), after);
+    // Said once: the next two looks, each with a sign of life, find everything in order.
+    let fleet = store.instances().unwrap();
+    let seen = || fleet.list().unwrap()[0].seen_at.0;
+    let first = seen();
+    until("it has looked twice more", || seen() > first + 1_500);
+    assert!(!news.try_iter().any(|told| matches!(told, News::Loss { .. })), "{said} is said once");
+}
+
+#[test]
+fn a_flushed_store_is_filled_again() {
+    survives(|server| drop(server.cli(&["FLUSHALL"])), "it is empty");
+}
+
+#[test]
+fn evicted_states_are_written_again() {
+    survives(|server| drop(server.cli(&["DEL", "{portcullis}:states"])), "its states are gone");
+}
+
+#[test]
+fn an_evicted_head_is_written_again() {
+    survives(|server| drop(server.cli(&["DEL", "{portcullis}:head"])), "its head is gone");
+}
+
+#[test]
+fn an_evicted_log_is_begun_anew() {
+    survives(|server| drop(server.cli(&["DEL", "{portcullis}:log"])), "its log is gone");
+}
+
+#[test]
+fn one_lost_state_is_missed() {
+    survives(
+        |server| drop(server.cli(&["HDEL", "{portcullis}:states", "feature-0002"])),
+        "some of its states are gone",
+    );
+}
+
+#[test]
+fn a_head_of_another_type_is_replaced() {
+    survives(
+        |server| {
+            server.cli(&["DEL", "{portcullis}:head"]);
+            server.cli(&["LPUSH", "{portcullis}:head", "x"]);
+        },
+        "its head is a list",
+    );
+}
+
+#[test]
+fn a_revision_of_nonsense_is_replaced() {
+    survives(
+        |server| drop(server.cli(&["HSET", "{portcullis}:head", "revision", "many"])),
+        "its head makes no sense",
+    );
+}
+
+#[test]
+fn a_state_of_random_bytes_leaves_what_was_known() {
+    survives(
+        |server| {
+            server.cli(&["HSET", "{portcullis}:states", "feature-0001", "\u{1}{not json"]);
+            // Whoever reads everything anew finds it; here that is the next commit that doesn't follow.
+            server.cli(&["XADD", "{portcullis}:log", "9-0", "life", "x"]);
+        },
+        "the state of feature-0001 can't be read",
+    );
+}
+
+#[test]
+fn a_store_that_went_back_to_an_older_copy_loses_no_kill() {
+    let mut server =
+        Server::with(&["--save", "", "--appendonly", "no", "--dbfilename", "dump.rdb"]);
+    let mut store = server.store();
+    store.load().unwrap();
+    store.save(0, &saved(1)).unwrap();
+    server.cli(&["SAVE"]);
+    for revision in 2..=3 {
+        store.save(revision - 1, &saved(revision)).unwrap();
+    }
+    let news = ears(&mut store);
+    hears(&news, "the server is reached", |told| matches!(told, News::Reached));
+    server.kill();
+    server.start_again();
+    let what = loss(&news);
+    assert!(what.contains("it went back from revision 3 to 1"), "{what}");
+    assert_eq!(loaded(&mut server.store()).unwrap().states, saved(3).states);
+}
+
+#[test]
+fn a_restore_that_follows_is_believed_also_in_a_store_that_was_filled_again() {
+    let server = Server::start();
+    let (mut first, first_news) = three_kills(&server);
+    let (mut second, mut third) = (server.store(), server.store());
+    second.load().unwrap();
+    third.load().unwrap();
+    server.cli(&["FLUSHALL"]);
+    loss(&first_news);
+    let mended = loaded(&mut first).unwrap();
+    let mut restored = mended.clone();
+    restored.revision += 1;
+    restored.states.insert(feature(1), state(true));
+    first.save(mended.revision, &restored).unwrap();
+    // Both slept through it all; both know that this follows what they knew.
+    assert_eq!(loaded(&mut second).unwrap(), restored);
+    assert_eq!(loaded(&mut third).unwrap(), restored);
+    assert_eq!(second.notices(), [""; 0]);
+}
+
+#[test]
+fn whoever_filled_the_store_without_knowing_of_a_kill_can_not_lift_it() {
+    let server = Server::start();
+    let (mut knows, news) = three_kills(&server);
+    server.cli(&["FLUSHALL"]);
+    let mut stranger = server.store();
+    let mut theirs = Saved { revision: 1, ..Saved::default() };
+    theirs.states.insert(feature(2), state(true));
+    // The stranger may be quicker or slower than the mend; either way nothing is lifted but by who knew.
+    if stranger.save(0, &theirs).is_ok() {
+        loss(&news);
+    }
+    until("the kill is back", || {
+        loaded(&mut server.store())
+            .is_some_and(|saved| saved.states.get(&feature(2)) == Some(&state(false)))
+    });
+    assert!(!loaded(&mut knows).unwrap().states[&feature(2)].enabled);
+}
+
+#[test]
+fn a_start_without_the_server_knows_what_the_mirror_has() {
+    let mut server = Server::start();
+    let directory = tempdir().unwrap();
+    let mut settings = server.settings();
+    settings.mirror = Some(directory.path().to_owned());
+    let mut store = RedisStore::open(settings.clone()).unwrap();
+    store.load().unwrap();
+    store.save(0, &saved(1)).unwrap();
+    drop(store);
+    server.kill();
+    let begun = Instant::now();
+    let mut store = RedisStore::open(settings.clone()).unwrap();
+    assert_eq!(loaded(&mut store), Some(saved(1)));
+    assert!(begun.elapsed() < Duration::from_millis(300), "{:?}", begun.elapsed());
+    let notices = store.notices();
+    assert!(notices.iter().any(|notice| notice.contains("of the mirror stands in")), "{notices:?}");
+    assert!(matches!(store.save(1, &saved(2)), Err(StoreError::Unavailable { .. })));
+    // An empty server is filled from it.
+    server.start_again();
+    let news = ears(&mut store);
+    assert!(loss(&news).contains("it is empty"));
+    assert_eq!(loaded(&mut server.store()).unwrap().states, saved(1).states);
+}
+
+#[test]
+fn an_outage_is_told_once_and_changes_nothing() {
+    let mut server = Server::with(&["--appendonly", "yes", "--appendfsync", "always"]);
+    let (mut store, news) = three_kills(&server);
+    server.kill();
+    hears(&news, "the outage", |told| matches!(told, News::Away { .. }));
+    assert!(matches!(store.save(3, &saved(4)), Err(StoreError::Unavailable { .. })));
+    server.start_again();
+    let told = hears(&news, "the end of it", |told| !matches!(told, News::Newer(_)));
+    assert_eq!(told, News::Reached);
+    until("the store takes flips again", || store.save(3, &saved(4)).is_ok());
+    assert_eq!(loaded(&mut server.store()).unwrap().states, saved(4).states);
+}
+
+#[test]
+fn a_commit_that_nobody_waits_for_any_more_is_left_undone() {
+    let server = Server::start();
+    let mut settings = server.settings();
+    settings.timeout = Duration::from_millis(200);
+    let mut store = RedisStore::open(settings).unwrap();
+    until("the server is quick enough once", || {
+        store.load().unwrap();
+        store.save(0, &saved(1)).is_ok() || loaded(&mut store).is_some()
+    });
+    server.signal("-STOP");
+    let begun = Instant::now();
+    assert!(matches!(store.save(1, &saved(2)), Err(StoreError::Unavailable { .. })));
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    server.signal("-CONT");
+    server.answers();
+    assert_eq!(loaded(&mut server.store()), Some(saved(1)));
+}
+
+#[test]
+fn a_half_open_connection_is_noticed() {
+    let server = Server::start();
+    let (_store, news) = three_kills(&server);
+    server.signal("-STOP");
+    let begun = Instant::now();
+    hears(&news, "the silence", |told| matches!(told, News::Away { .. }));
+    assert!(begun.elapsed() < Duration::from_secs(10));
+    server.signal("-CONT");
+    hears(&news, "its end", |told| matches!(told, News::Reached));
+}
+
+#[test]
+fn an_evicting_server_is_warned_of() {
+    let server = Server::with(&["--save", "", "--maxmemory-policy", "allkeys-lru"]);
+    let (_store, news) = {
+        let mut store = server.store();
+        let news = ears(&mut store);
+        (store, news)
+    };
+    let News::Warnings(warnings) =
+        hears(&news, "the warning", |told| matches!(told, News::Warnings(_)))
+    else {
+        unreachable!()
+    };
+    assert!(
+        warnings[0].contains("allkeys-lru") && warnings[0].contains("noeviction"),
+        "{warnings:?}"
+    );
+    assert!(warnings[1].contains("appendonly"), "{warnings:?}");
+}
+
+#[test]
+fn a_wrong_password_is_said_without_the_password() {
+    let server = Server::with(&["--save", "", "--requirepass", "correct"]);
+    let mut settings = Settings::new(format!("redis://:hunter2@127.0.0.1:{}", server.port));
+    settings.instance = "x".to_owned();
+    assert!(!format!("{settings:?}").contains("hunter2"));
+    let mut store = RedisStore::open(settings).unwrap();
+    assert_eq!(store.load().unwrap(), None);
+    let notices = store.notices().join("\n");
+    assert!(!notices.is_empty() && !notices.contains("hunter2"), "{notices}");
+}
+
+#[test]
+fn everybody_s_revision_is_known_by_name() {
+    let server = Server::start();
+    let (mut first, mut second) = (server.store(), server.store());
+    for store in [&mut first, &mut second] {
+        store.load().unwrap();
+    }
+    first.serves(3);
+    second.serves(2);
+    let fleet = first.instances().unwrap();
+    let list = fleet.list().unwrap();
+    assert_eq!(list.iter().map(|instance| instance.revision).collect::<Vec<_>>(), [3, 2]);
+    assert_eq!(list[0].name, fleet.own_name());
+    drop(second);
+    assert_eq!(fleet.list().unwrap().len(), 1, "who ends leaves");
+}
+
+#[test]
+fn people_with_redis_cli_find_a_copy() {
+    let server = Server::start();
+    let mut store = server.store();
+    store.load().unwrap();
+    store.save(0, &saved(1)).unwrap();
+    let copy: serde_json::Value =
+        serde_json::from_str(&server.cli(&["GET", "killswitch:feature-0001"])).unwrap();
+    assert_eq!(copy["enabled"], false);
+    // It is written, and never read.
+    server.cli(&["SET", "killswitch:feature-0001", "{\"enabled\":true}"]);
+    assert_eq!(loaded(&mut store), Some(saved(1)));
+}
+
+#[test]
+fn sentinels_lead_to_the_new_master() {
+    let mut master = Server::start();
+    let master_port = master.port.to_string();
+    let replica = Server::with(&["--save", "", "--replicaof", "127.0.0.1", &master_port]);
+    until("the replica follows", || {
+        replica.cli(&["INFO", "replication"]).contains("master_link_status:up")
+    });
+    let sentinels: Vec<Server> = (0..3).map(|_| sentinel(&master_port)).collect();
+    until("the sentinels know each other", || {
+        sentinels.iter().all(|sentinel| {
+            let told = sentinel.cli(&["SENTINEL", "MASTERS"]);
+            let after = |name: &str| {
+                told.lines().skip_while(|line| *line != name).nth(1).map(str::to_owned)
+            };
+            after("num-other-sentinels").as_deref() == Some("2")
+                && after("num-slaves").as_deref() == Some("1")
+        })
+    });
+    let mut settings = master.settings();
+    settings.url = "redis://127.0.0.1:1".to_owned();
+    settings.topology = Topology::Sentinel {
+        sentinels: sentinels.iter().map(Server::url).collect(),
+        master: "mine".to_owned(),
+    };
+    let mut store = RedisStore::open(settings).unwrap();
+    store.load().unwrap();
+    store.save(0, &saved(1)).unwrap();
+    let news = ears(&mut store);
+    hears(&news, "the master is reached", |told| matches!(told, News::Reached));
+    until("the replica has it", || replica.cli(&["HGET", "{portcullis}:head", "revision"]) == "1");
+    master.kill();
+    until("the new master takes flips", || match store.save(1, &saved(2)) {
+        Ok(()) => true,
+        Err(StoreError::Moved { newest }) => unmarked(*newest).states == saved(2).states,
+        Err(_) => false,
+    });
+    assert_eq!(loaded(&mut replica.store()).unwrap().states, saved(2).states);
+}
+
+/// A sentinel keeps its configuration in a file of its own.
+fn sentinel(master_port: &str) -> Server {
+    let home = tempdir().unwrap();
+    let port = free_port();
+    let file = home.path().join("sentinel.conf");
+    let text = format!(
+        "port {port}\nbind 127.0.0.1\nsentinel monitor mine 127.0.0.1 {master_port} 2\n\
+         sentinel down-after-milliseconds mine 500\nsentinel failover-timeout mine 3000\n"
+    );
+    std::fs::write(&file, text).unwrap();
+    let process = Command::new("redis-server")
+        .arg(&file)
+        .arg("--sentinel")
+        .current_dir(home.path())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let server = Server { process, home, port, arguments: Vec::new() };
+    server.answers();
+    server
+}
+
+#[test]
+fn a_cluster_says_which_node_holds_the_keys() {
+    let nodes: Vec<Server> =
+        (0..3).map(|_| Server::with(&["--save", "", "--cluster-enabled", "yes"])).collect();
+    for node in &nodes[1..] {
+        nodes[0].cli(&["CLUSTER", "MEET", "127.0.0.1", &node.port.to_string()]);
+    }
+    for (node, slots) in nodes.iter().zip([("0", "5460"), ("5461", "10922"), ("10923", "16383")]) {
+        node.cli(&["CLUSTER", "ADDSLOTSRANGE", slots.0, slots.1]);
+    }
+    until("the cluster is whole", || {
+        nodes.iter().all(|node| node.cli(&["CLUSTER", "INFO"]).contains("cluster_state:ok"))
+    });
+    // Whichever node is asked first, the same keys are found.
+    for node in &nodes {
+        let mut settings = node.settings();
+        settings.topology = Topology::Cluster { nodes: vec![] };
+        let mut store = RedisStore::open(settings).unwrap();
+        let known = store.load().unwrap().unwrap_or_default();
+        store.save(known.revision, &saved(known.revision + 1)).unwrap();
+        assert_eq!(loaded(&mut store), Some(saved(known.revision + 1)));
+    }
+    let copies =
+        nodes.iter().filter(|node| node.cli(&["GET", "killswitch:feature-0001"]).starts_with('{'));
+    assert_eq!(copies.count(), 1, "the copy lies where its own name falls");
+}
