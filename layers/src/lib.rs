@@ -26,7 +26,8 @@
 //! Below them lies the ground: an [`outcome`] says what one call means for its upstream, [`rejected`] has every reason to
 //! refuse, [`refuse`] turns one into a response or an error, [`guarded`] finds the end of a body, [`switchboard`] is all
 //! killswitches and flags at one revision, [`view`] publishes it and pins it for a request, [`window`] counts over the
-//! recent past, and the stores (feature `serde`) keep a switchboard over a restart.
+//! recent past, and the stores (feature `serde`) keep a switchboard over a restart; `Switches` is all
+//! of that for a service of your own.
 //!
 //! # How to stack them
 //!
@@ -89,8 +90,9 @@
 //!
 //! # Features
 //!
-//! None by default, one per heavy dependency: `deadline` and `back-pressure` (tokio's timer), `tower-http`, `rate-limit` (governor), `serde` (JSON forms and
-//! the stores' trait), `embedded` (the store in a directory).
+//! None by default, one per heavy dependency: `deadline` and `back-pressure` (tokio's timer), `tower-http`, `rate-limit`
+//! (governor), `serde` (JSON forms and the stores' trait), `embedded` (the store in a directory), `redis` (the store that a
+//! fleet shares).
 
 #![warn(missing_docs)]
 
@@ -113,6 +115,8 @@ pub mod rejected;
 pub mod store;
 pub mod subject;
 pub mod switchboard;
+#[cfg(feature = "serde")]
+pub mod switches;
 mod sync;
 pub mod view;
 pub mod window;

@@ -52,7 +52,7 @@ async fn main() {
         );
     }
     assert_eq!(registry.health()["user_search"], Health::Unhealthy);
-    assert_eq!(*registry.unhealthy(), ["user_search".into()]);
+    assert_eq!(*registry.unhealthy(), [std::sync::Arc::<str>::from("user_search")]);
 
     // The database is back: three good answers close it.
     skip(Duration::from_secs(60));
