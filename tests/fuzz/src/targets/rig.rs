@@ -22,6 +22,7 @@ use portcullis_gateway::{
         config::{DoubleSlash, EncodedSlash},
     },
     edits::EditsLayer,
+    failure::Blame,
     record::{
         layer::{Arrival, Settings},
         traffic::Requests,
@@ -32,8 +33,8 @@ use portcullis_gateway::{
     server::{
         connection::{Bounds, Protocols},
         drain::Signal,
+        patience::Patience,
         peer::Peer,
-        pulse::Patience,
     },
     stack::{self, Front, RouteParts},
     upstream::{
@@ -193,7 +194,7 @@ async fn stand(script: Rc<RefCell<Script>>, breaker: Breaker) -> Serve {
         pool: Pool::new(16, PATIENCE),
         calls: Arc::default(),
     });
-    let deadlines = Deadlines { request: NEVER, attempt: None };
+    let deadlines = Deadlines { request: NEVER, attempt: None, response: None };
     let limit = Limit::new("all", NonZeroUsize::new(IN_FLIGHT).expect("above zero"));
     let route = stack::route(RouteParts {
         in_flight: Some(limit),
@@ -205,6 +206,9 @@ async fn stand(script: Rc<RefCell<Script>>, breaker: Breaker) -> Serve {
         flags: Vec::new(),
         edits: EditsLayer::new(&config.routes[0].edits),
         breaker: Some(breaker),
+        blame: Blame::UPSTREAM,
+        ramps: false,
+        fallback: None,
         meters: Vec::new(),
         named_meters: Vec::new(),
         concurrency: None,
