@@ -324,11 +324,21 @@ fn a_start_without_the_server_knows_what_the_mirror_has() {
     let notices = store.notices();
     assert!(notices.iter().any(|notice| notice.contains("of the mirror stands in")), "{notices:?}");
     assert!(matches!(store.save(1, &saved(2)), Err(StoreError::Unavailable { .. })));
+    // A kill that nobody could keep is there after a restart, to be committed then.
+    drop(store);
+    let mut store = RedisStore::open(settings).unwrap();
+    assert_eq!(loaded(&mut store), Some(saved(1)));
+    assert_eq!(store.unkept().into_keys().collect::<Vec<_>>(), [feature(2)]);
     // An empty server is filled from it.
     server.start_again();
     let news = ears(&mut store);
     assert!(loss(&news).contains("it is empty"));
-    assert_eq!(loaded(&mut server.store()).unwrap().states, saved(1).states);
+    let mended = loaded(&mut server.store()).unwrap();
+    assert_eq!(mended.states, saved(1).states);
+    until("it takes the kill", || {
+        store.save(mended.revision, &Saved { revision: mended.revision + 1, ..saved(2) }).is_ok()
+    });
+    assert!(store.unkept().is_empty());
 }
 
 #[test]

@@ -201,7 +201,7 @@ pub struct Store {
     pub kind: StoreKind,
     /// The directory of an embedded store, and of the mirror of one in Redis; made when it is missing.
     pub directory: String,
-    /// The Redis that a fleet shares: `redis://user:password@host:port/database`, or `rediss://` for TLS.
+    /// The Redis that a fleet shares: `redis://user:password@host:port/database`. Without TLS in this version.
     pub url: Option<String>,
     /// The part in braces of all keys in Redis.
     pub namespace: String,

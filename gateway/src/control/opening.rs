@@ -73,6 +73,9 @@ fn open_with(
     for notice in store.notices() {
         tracing::warn!(target: "portcullis::store", "{notice}");
     }
+    let mut saved = saved;
+    // What the process before this one had in force and couldn't get kept is in force from the first request on.
+    saved.states.extend(store.unkept());
     let switchboard = first(config, &saved, environment)?;
     // Before the ports open, so that nobody waits for a gateway that isn't counted.
     store.serves(switchboard.revision());

@@ -38,7 +38,9 @@ pub use news::{Hear, Instance, Instances, News};
 pub use redis::RedisStore;
 pub use saved::{Adopted, Mark, Saved};
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
+
+use crate::switchboard::feature::State;
 
 /// Keeps the state of the killswitches.
 pub trait Store: Send {
@@ -67,6 +69,11 @@ pub trait Store: Send {
     /// # Errors
     /// If the audit can't be read.
     fn audit(&mut self, last: usize) -> Result<Vec<AuditEntry>, StoreError>;
+
+    /// Kills that a process before this one had in force and couldn't get kept. They are to be in force again, and committed.
+    fn unkept(&mut self) -> BTreeMap<String, State> {
+        BTreeMap::new()
+    }
 
     /// What the store found damaged and dealt with since it was last asked, for an operator to read.
     fn notices(&mut self) -> Vec<String> {

@@ -108,7 +108,7 @@ async fn a_gateway_that_stands_still_is_named_and_one_that_ended_is_not() {
 #[tokio::test]
 async fn a_kill_while_redis_is_away_is_in_force_here_and_kept_later() {
     let mut redis = Redis::start().await;
-    let gateways = fleet(2, &redis).await;
+    let mut gateways = fleet(2, &redis).await;
     redis.kill_9();
     gateways[0].logged("the store is away").await;
 
@@ -121,6 +121,11 @@ async fn a_kill_while_redis_is_away_is_in_force_here_and_kept_later() {
         (&json!(false), &json!("degraded"))
     );
     assert_eq!(flip(&gateways[1], true, "").await.status, 503, "nothing is turned on unkept");
+
+    gateways[0].kill_9();
+    gateways[0].restart().await;
+    let again = state(&gateways[0]).await;
+    assert_eq!((&again["enabled"], &again["pending"]), (&json!(false), &json!([FEATURE])));
 
     redis.restart().await;
     is_off_at(&gateways[1]).await;

@@ -122,8 +122,8 @@ impl Check<'_, '_> {
 
 /// Whether the store may take it for an address; what it makes of it, it says itself.
 fn is_redis(url: &str) -> bool {
-    let rest = url.strip_prefix("redis://").or_else(|| url.strip_prefix("rediss://"));
-    rest.is_some_and(|rest| !rest.is_empty() && !rest.contains(char::is_whitespace))
+    url.strip_prefix("redis://")
+        .is_some_and(|rest| !rest.is_empty() && !rest.contains(char::is_whitespace))
 }
 
 fn is_plain(namespace: &str) -> bool {

@@ -58,6 +58,8 @@ impl Desk {
     pub(super) fn new(board: Board, ledger: Arc<Ledger>) -> Self {
         let Board { mut store, publisher, switchboard, meters } = board;
         store.serves(switchboard.revision());
+        let unkept: Vec<Arc<str>> =
+            store.unkept().keys().map(|name| name.as_str().into()).collect();
         let is_held = |state: &State| matches!(state.source, Source::Env { .. });
         let held: BTreeMap<Arc<str>, State> = switchboard
             .features()
@@ -70,10 +72,10 @@ impl Desk {
             publisher,
             meters,
             ledger,
-            board: switchboard,
             held,
             beneath,
-            pending: BTreeSet::new(),
+            pending: unkept.into_iter().filter(|name| !switchboard.is_enabled(name)).collect(),
+            board: switchboard,
             backlog: VecDeque::new(),
             revision_audited: 0,
         }

@@ -4,15 +4,23 @@
 //! can't be kept costs nothing but the start without Redis, so its faults are notices.
 
 use std::{
+    collections::BTreeMap,
     fs::{self, File, TryLockError},
     io,
     path::Path,
 };
 
-use crate::store::{Saved, embedded::snapshot::Snapshots};
+use crate::{
+    store::{Saved, embedded::snapshot::Snapshots},
+    switchboard::feature::State,
+};
+
+const UNKEPT: &str = "unkept";
 
 pub(super) struct Mirror {
     snapshots: Snapshots,
+    /// Kills that are in force and that Redis doesn't have.
+    unkept: Snapshots,
     _lock: File,
 }
 
@@ -24,7 +32,7 @@ impl Mirror {
                 directory.display()
             )
         };
-        let locked = fs::create_dir_all(directory)
+        let locked = fs::create_dir_all(directory.join(UNKEPT))
             .and_then(|()| {
                 let lock = File::options()
                     .create(true)
@@ -40,7 +48,8 @@ impl Mirror {
                 }
             })
             .map_err(|error| fault(&error))?;
-        Ok(Self { snapshots: Snapshots::new(directory), _lock: locked })
+        let unkept = Snapshots::new(&directory.join(UNKEPT));
+        Ok(Self { snapshots: Snapshots::new(directory), unkept, _lock: locked })
     }
 
     pub(super) fn load(&self, notices: &mut Vec<String>) -> Option<Saved> {
@@ -48,6 +57,19 @@ impl Mirror {
             notices.push(format!("the mirror is of no use: {error}"));
             None
         })
+    }
+
+    pub(super) fn load_unkept(&self, notices: &mut Vec<String>) -> BTreeMap<String, State> {
+        let loaded = self.unkept.load(notices).unwrap_or_else(|error| {
+            notices.push(format!("which kills weren't kept can't be read: {error}"));
+            None
+        });
+        loaded.unwrap_or_default().states
+    }
+
+    pub(super) fn keep_unkept(&self, states: BTreeMap<String, State>) -> Result<(), String> {
+        let saved = Saved { states, ..Saved::default() };
+        self.unkept.save(&saved).map_err(|error| format!("the mirror can't be kept: {error}"))
     }
 
     pub(super) fn keep(&self, saved: &Saved) -> Result<(), String> {

@@ -80,6 +80,8 @@ struct Shared {
     reached: AtomicBool,
     replicas: AtomicU32,
     mirror: Option<Mirror>,
+    /// Kills that the mirror has because Redis hasn't.
+    unkept: Mutex<BTreeMap<String, State>>,
     /// Copies for people that are not written yet.
     copies: Mutex<BTreeMap<String, State>>,
     notices: Mutex<Vec<String>>,
@@ -110,6 +112,7 @@ impl RedisStore {
             reached: AtomicBool::new(false),
             replicas: AtomicU32::new(0),
             mirror,
+            unkept: Mutex::default(),
             copies: Mutex::default(),
             notices: Mutex::new(notices),
             hear: Mutex::default(),
@@ -163,9 +166,14 @@ impl Store for RedisStore {
             let follows =
                 Follows { token: &token, commit: &known.saved.mark.commit, replaces: false };
             let clock = *shared.clock();
-            match questions::commit(line, &shared.keys, &follows, &next, &changed, clock)? {
+            let fate = questions::commit(line, &shared.keys, &follows, &next, &changed, clock);
+            if fate.is_err() {
+                shared.remember(&changed);
+            }
+            match fate? {
                 Fate::Kept => {
                     shared.accept(next, changed);
+                    shared.remember(&BTreeMap::new());
                     // What one server has can die with it, so the operator is told how many have it.
                     let has_replicas = shared.replicas.load(Relaxed) > 0;
                     self.acknowledged = has_replicas.then(|| questions::wait(line).unwrap_or(0));
@@ -196,6 +204,10 @@ impl Store for RedisStore {
             ));
         }
         Ok(entries)
+    }
+
+    fn unkept(&mut self) -> BTreeMap<String, State> {
+        self.shared.unkept.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn notices(&mut self) -> Vec<String> {
@@ -281,7 +293,27 @@ impl Shared {
         if let Some(saved) = self.mirror.as_ref().and_then(|mirror| mirror.load(&mut notices)) {
             known.saved = saved;
         }
+        if let Some(mirror) = &self.mirror {
+            *self.unkept.lock().unwrap_or_else(PoisonError::into_inner) =
+                mirror.load_unkept(&mut notices);
+        }
         notices.into_iter().for_each(|notice| self.notice(notice));
+    }
+
+    /// Keeps the kills among these for the next start, because Redis hasn't. Without any, forgets those before.
+    fn remember(&self, unkept: &BTreeMap<String, State>) {
+        let Some(mirror) = &self.mirror else { return };
+        let kills = unkept.iter().filter(|(_, state)| !state.enabled);
+        let kills: BTreeMap<_, _> =
+            kills.map(|(name, state)| (name.clone(), state.clone())).collect();
+        let mut remembered = self.unkept.lock().unwrap_or_else(PoisonError::into_inner);
+        if *remembered == kills {
+            return;
+        }
+        match mirror.keep_unkept(kills.clone()) {
+            Ok(()) => *remembered = kills,
+            Err(notice) => self.notice(notice),
+        }
     }
 
     /// Looks at everything that stands in the store, and takes it over or mends it.

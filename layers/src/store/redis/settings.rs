@@ -6,8 +6,8 @@ use std::{fmt, path::PathBuf, time::Duration};
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Settings {
-    /// `redis://user:password@host:port/database`, or `rediss://` for TLS (feature `redis-tls`). With Sentinels, its address
-    /// is not used, but its user, password and database are.
+    /// `redis://user:password@host:port/database`, without TLS so far. With Sentinels, its address is not used, but its user,
+    /// password and database are.
     pub url: String,
     /// How the server is found.
     pub topology: Topology,
