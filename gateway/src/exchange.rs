@@ -3,7 +3,11 @@
 //! `record` puts one [`Exchange`] into the request's extensions at the start, so that the clock is read once and the layers
 //! below agree on who asks and under which id.
 
-use std::{net::IpAddr, sync::Arc, time::Instant};
+use std::{
+    net::IpAddr,
+    sync::{Arc, OnceLock},
+    time::Instant,
+};
 
 use http::{HeaderValue, Uri};
 
@@ -22,6 +26,17 @@ pub struct Exchange {
     pub client: IpAddr,
     /// The server span, when this request is sampled.
     pub span: Option<tracing::Span>,
+    /// Where the access log learns how the request was understood, when it is written.
+    pub understood: Option<Arc<OnceLock<Understood>>>,
+}
+
+/// What a request turned out to be once there was one way left to read it.
+#[derive(Debug)]
+pub struct Understood {
+    /// Who asks: the peer, or who a trusted peer says.
+    pub client: IpAddr,
+    /// The path as it is matched, before a route rewrites it.
+    pub path: String,
 }
 
 /// The target that a client asked for, where its route has the upstream see another one, and somebody below wants to know.

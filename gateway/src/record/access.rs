@@ -1,24 +1,29 @@
 //! The access log: one JSON line per request, written when its answer is over.
 //!
-//! It is off by default, and apart from the lines that tell of a change: those are for people, this is for machines.
+//! It is apart from the lines that tell of a change: those are for people, this is for machines.
 
-use std::{net::IpAddr, time::Duration};
+use std::{
+    net::IpAddr,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use http::{HeaderValue, Method, StatusCode};
 use serde::Serialize;
 
-use crate::telemetry::lines::Lines;
+use crate::{exchange::Understood, telemetry::lines::Lines};
 
 /// What a line says.
 #[derive(Debug, Serialize)]
 pub struct Line<'r> {
     /// When the answer was over.
     pub at: String,
-    /// Who asked.
+    /// Who asked: the peer, or who a trusted proxy says.
     pub client: IpAddr,
     /// The method.
     pub method: &'r str,
-    /// The path as it was matched and forwarded, without its query, which may hold secrets.
+    /// The path as it was matched, before a route rewrote it; as it came, if it could not be read in one way. Without its
+    /// query, which may hold secrets.
     pub path: &'r str,
     /// The route's name.
     pub route: Option<&'r str>,
@@ -41,14 +46,16 @@ pub struct Line<'r> {
 pub struct Entry {
     /// Where the line goes.
     pub lines: Lines,
-    /// Who asked.
-    pub client: IpAddr,
+    /// Who sent it.
+    pub peer: IpAddr,
     /// The method.
     pub method: Method,
-    /// The path.
+    /// The path as it came.
     pub path: String,
+    /// How it was understood, unless it was refused before.
+    pub understood: Arc<OnceLock<Understood>>,
     /// The route's name.
-    pub route: Option<std::sync::Arc<str>>,
+    pub route: Option<Arc<str>>,
     /// The status.
     pub status: StatusCode,
     /// Why the gateway answered itself.
@@ -60,11 +67,15 @@ pub struct Entry {
 impl Entry {
     /// Writes the line.
     pub fn write(&self, bytes: u64, took: Duration, complete: bool) {
+        let (client, path) = match self.understood.get() {
+            Some(Understood { client, path }) => (*client, path),
+            None => (self.peer, &self.path),
+        };
         let line = Line {
             at: jiff::Timestamp::now().to_string(),
-            client: self.client,
+            client,
             method: self.method.as_str(),
-            path: &self.path,
+            path,
             route: self.route.as_deref(),
             status: self.status.as_u16(),
             refusal: self.refusal,

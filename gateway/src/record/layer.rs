@@ -113,16 +113,19 @@ where
         let started = Instant::now();
         let line = self.settings.access.as_ref().map(|lines| Entry {
             lines: lines.clone(),
-            client: peer.ip,
+            peer: peer.ip,
             method: request.method().clone(),
             path: request.uri().path().to_owned(),
+            understood: Arc::default(),
             route: None,
             status: UNANSWERED.try_into().expect("a status has three digits"),
             refusal: None,
             request_id: id.clone(),
         });
         let method = request.method().clone();
-        let exchange = Exchange { started, id, client: peer.ip, peer, span: span.clone() };
+        let understood = line.as_ref().map(|line| line.understood.clone());
+        let exchange =
+            Exchange { started, id, client: peer.ip, peer, span: span.clone(), understood };
         request.extensions_mut().insert(exchange);
         let running = Running::new(self.settings.clone(), started, line, span);
         RecordFuture { future: self.inner.call(request), running: Some(running), method }

@@ -13,7 +13,7 @@ use tower_service::Service;
 
 use super::{path::PathRules, request};
 use crate::{
-    exchange::Exchange,
+    exchange::{Exchange, Understood},
     failure::Failure,
     reply::{Refusal, Routed},
     server::inbound::Inbound,
@@ -51,6 +51,7 @@ impl<S> Sanitise<S> {
         }
         let exchange = parts.extensions.get::<Exchange>().expect("record puts it there");
         let (peer, id) = (exchange.peer.clone(), exchange.id.clone());
+        let understood = exchange.understood.clone();
         let length = body.size_hint().exact();
         // First of all, because only an upload that is one is read to its end when the request is refused.
         let says_end = parts.version == Version::HTTP_2;
@@ -64,6 +65,10 @@ impl<S> Sanitise<S> {
             && let Some(exchange) = parts.extensions.get_mut::<Exchange>()
         {
             exchange.client = client;
+        }
+        if let Some(understood) = understood {
+            // It is empty: each request is understood once.
+            let _ = understood.set(Understood { client, path: parts.uri.path().to_owned() });
         }
         Ok(Request::from_parts(parts, upload.map_err(Failure::Body)?))
     }
