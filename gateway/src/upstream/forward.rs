@@ -243,3 +243,44 @@ enum Late {
     /// The end of all waiting has come, and the upstream was waited for.
     Upstream,
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::{io::AsyncWriteExt, net::TcpListener};
+
+    use super::*;
+
+    /// A call to an upstream that listens, and says this before it is asked anything.
+    async fn told_unasked(says: &str) -> Result<Response<Answer>, Failure> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string().parse().unwrap();
+        let second = Duration::from_secs(1);
+        let upstream = Arc::new(Upstream {
+            name: "app".into(),
+            address,
+            connect_timeout: second,
+            response_timeout: second,
+            body_idle_timeout: second,
+            pool: Pool::new(1, second),
+            calls: Arc::default(),
+        });
+        let deadlines = Deadlines { request: second, attempt: None, response: None };
+        let mut forward = Forward::new(upstream, deadlines, 0);
+        let mut call = forward.call(Request::get("/").body(Upload::empty()).unwrap());
+        // It knocks, and does not look again before the upstream has spoken.
+        let knocks = poll_fn(|cx| Poll::Ready(call.as_mut().poll(cx).is_pending())).await;
+        assert!(knocks, "it is still connecting");
+        let (mut stream, _) = listener.accept().await.unwrap();
+        stream.write_all(says.as_bytes()).await.unwrap();
+        call.await
+    }
+
+    #[tokio::test]
+    async fn what_was_said_before_the_request_is_no_answer_to_it() {
+        let told = told_unasked("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
+        assert!(
+            matches!(told, Err(Failure::Upstream(UpstreamFault::Protocol))),
+            "it was taken for the answer: {told:?}"
+        );
+    }
+}

@@ -10,6 +10,7 @@
 
 use std::{
     io,
+    mem::MaybeUninit,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -17,6 +18,7 @@ use std::{
 use bytes::{Buf, Bytes, BytesMut};
 use http::{Method, Request};
 use http_body::Body as _;
+use socket2::SockRef;
 use tokio::{
     io::AsyncWrite,
     net::{
@@ -282,7 +284,8 @@ impl Lane {
     /// Whether bytes have come on a new lane, on which nothing was asked yet. An end shows later, with what was said before.
     pub fn is_spoken_to(&self) -> bool {
         let Socket::Whole(stream) = &self.socket else { return false };
-        stream.try_read(&mut [0]).is_ok_and(|count| count > 0)
+        // The kernel is asked: the runtime knows of a new socket only that it is connected, until it looks again.
+        SockRef::from(stream).peek(&mut [MaybeUninit::uninit()]).is_ok_and(|count| count > 0)
     }
 
     /// Lets a task send the rest of the request. The lane can't be used again.
