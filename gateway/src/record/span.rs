@@ -8,6 +8,7 @@ use opentelemetry::{
     Context,
     trace::{SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId, TraceState},
 };
+use portcullis::outcome::Outcome;
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
@@ -121,7 +122,10 @@ pub fn settle<B>(span: &Span, result: &Result<Response<B>, Failure>) {
             }
         }
         Err(failure) => {
-            span.record("otel.status_code", "ERROR");
+            // A call that its client broke is no error of the upstream.
+            if failure.outcome() != Outcome::Ignored {
+                span.record("otel.status_code", "ERROR");
+            }
             span.record("error.type", failure.reason());
         }
     }

@@ -14,6 +14,7 @@ use std::{
 };
 
 use http::{Method, Response, StatusCode};
+use portcullis::outcome::Outcome;
 
 use crate::{control::metrics::Exposition, failure::Failure, telemetry::names};
 
@@ -103,9 +104,13 @@ impl Durations {
 pub struct Calls(Durations);
 
 impl Calls {
-    /// One call is over, as far as its head.
+    /// One call is over, as far as its head. One that its client broke says nothing about the upstream.
     pub fn settle<B>(&self, took: Duration, result: &Result<Response<B>, Failure>) {
-        let class = result.as_ref().map_or(CLASSES.len() - 1, |response| class(response.status()));
+        let class = match result {
+            Ok(response) => class(response.status()),
+            Err(failure) if failure.outcome() == Outcome::Ignored => return,
+            Err(_) => CLASSES.len() - 1,
+        };
         self.0.add(METHODS.len() - 1, class, took);
     }
 }
