@@ -95,6 +95,10 @@ async fn what_is_crossed_out_of_hostile_requests_is_refused_or_clean() {
         if let Some((batch, outcomes)) = last.replace((batch, outcomes)) {
             judged(batch, outcomes);
         }
+        if full {
+            // It takes long; who ends it before knows how far it came.
+            println!("mutants: {} sent", (first + BATCH).min(count));
+        }
     }
     scene.end().await;
     let (batch, outcomes) = last.expect("there was a batch");
