@@ -25,68 +25,109 @@ use crate::{
     outcome::{Classify, Outcome},
 };
 
-/// Whoever keeps the books of a call: told its outcome once.
+/// Whoever keeps the books of a call: told its outcome once, and dropped then.
 pub trait Settle {
+    /// The clock by which the call's age is taken.
+    fn clock(&self) -> fn() -> Instant;
     /// A head came that promises a success. What follows is the body, which may take its time.
     fn answered(&mut self) {}
     /// The call is over.
-    fn settle(self, outcome: Outcome);
+    fn settle(&mut self, outcome: Outcome);
 }
 
 /// The end of one call, yet to come. See the [module](self).
+///
+/// It lies in the call's future and then in its body, so it is kept small, and settled where it lies.
 pub struct Ending<C, T: Settle> {
     books: Option<T>,
     classify: C,
-    late: Late<C>,
-    clock: fn() -> Instant,
+    judge: fn(&C, Late<'_>) -> Outcome,
     alive: Instant,
 }
 
-/// The verdicts that are given where the types of response and error are no longer known.
-struct Late<C> {
-    end: fn(&C, Option<&HeaderMap>) -> Outcome,
-    body_error: fn(&C, &dyn Any) -> Outcome,
-    dropped: fn(&C, Duration) -> Outcome,
+/// An end that is judged where the types of response and error are no longer known.
+enum Late<'e> {
+    End(Option<&'e HeaderMap>),
+    BodyError(&'e dyn Any),
+    Dropped(Duration),
+}
+
+fn judge<C: Classify<Res, Err>, Res, Err>(classify: &C, late: Late<'_>) -> Outcome {
+    match late {
+        Late::End(trailers) => classify.end(trailers),
+        Late::BodyError(error) => classify.body_error(error),
+        Late::Dropped(age) => classify.dropped(age),
+    }
 }
 
 impl<C, T: Settle> Ending<C, T> {
     /// The end of a call that begins at `now`.
-    pub fn new<Res, Err>(books: T, classify: C, clock: fn() -> Instant, now: Instant) -> Self
+    #[inline]
+    pub fn new<Res, Err>(books: T, classify: C, now: Instant) -> Self
     where
         C: Classify<Res, Err>,
     {
-        let late = Late { end: C::end, body_error: C::body_error, dropped: C::dropped };
-        Self { books: Some(books), classify, late, clock, alive: now }
+        Self { books: Some(books), classify, judge: judge::<C, Res, Err>, alive: now }
     }
 
     /// The call got this response: settles by its head, or goes on with its body.
-    pub fn at_head<B, Err>(mut self, response: Response<B>) -> Response<Guarded<B, Self>>
+    #[inline]
+    pub fn at_head<B, Err>(
+        call: &mut Option<Self>,
+        response: Response<B>,
+    ) -> Response<Guarded<B, Self>>
     where
         B: Body,
         C: Classify<Response<B>, Err>,
     {
-        let guard = match self.classify.response(&response) {
-            Outcome::Success if self.classify.waits_for_end(&response) => {
-                if let Some(books) = &mut self.books {
-                    books.answered();
-                }
-                Some(self)
-            }
-            verdict => {
-                self.settle(verdict);
+        let verdict = call.as_mut().and_then(|call| call.at_head_already::<B, Err>(&response));
+        let ending = match verdict {
+            None => call.take(),
+            Some(verdict) => {
+                Self::settle_and_drop(call, verdict);
                 None
             }
         };
-        response.map(|body| Guarded::new(body, guard))
+        response.map(|body| Guarded::going_on(body, ending))
+    }
+
+    /// The verdict that the head leaves no doubt about: it is no success, or there is nothing to come after it.
+    #[inline]
+    fn at_head_already<B, Err>(&mut self, response: &Response<B>) -> Option<Outcome>
+    where
+        B: Body,
+        C: Classify<Response<B>, Err>,
+    {
+        match self.classify.response(response) {
+            Outcome::Success if self.classify.waits_for_end(response) => {
+                if response.body().is_end_stream() {
+                    return Some(self.classify.end(None));
+                }
+                if let Some(books) = &mut self.books {
+                    books.answered();
+                }
+                None
+            }
+            verdict => Some(verdict),
+        }
     }
 
     /// The call got no response.
-    pub fn at_error<Res, Err>(self, error: &Err)
+    pub fn at_error<Res, Err>(call: &mut Option<Self>, error: &Err)
     where
         C: Classify<Res, Err>,
     {
-        let verdict = self.classify.error(error);
-        self.settle(verdict);
+        if let Some(verdict) = call.as_ref().map(|call| call.classify.error(error)) {
+            Self::settle_and_drop(call, verdict);
+        }
+    }
+
+    #[inline]
+    fn settle_and_drop(call: &mut Option<Self>, verdict: Outcome) {
+        if let Some(ending) = call {
+            ending.settle(verdict);
+        }
+        *call = None;
     }
 
     /// The books of the call, until it is settled.
@@ -94,39 +135,46 @@ impl<C, T: Settle> Ending<C, T> {
         self.books.as_mut()
     }
 
-    fn settle(mut self, outcome: Outcome) {
-        if let Some(books) = self.books.take() {
+    #[inline]
+    fn settle(&mut self, outcome: Outcome) {
+        if let Some(books) = &mut self.books {
             books.settle(outcome);
+            self.books = None;
         }
+    }
+
+    fn settle_late(&mut self, late: Late<'_>) {
+        let verdict = (self.judge)(&self.classify, late);
+        self.settle(verdict);
     }
 }
 
 impl<C, T: Settle> Guard for Ending<C, T> {
     fn progress(&mut self) {
-        self.alive = (self.clock)();
+        if let Some(books) = &self.books {
+            self.alive = (books.clock())();
+        }
     }
 
-    fn complete(self) {
-        let verdict = (self.late.end)(&self.classify, None);
-        self.settle(verdict);
+    fn complete(&mut self) {
+        self.settle_late(Late::End(None));
     }
 
-    fn trailers(self, trailers: &HeaderMap) {
-        let verdict = (self.late.end)(&self.classify, Some(trailers));
-        self.settle(verdict);
+    fn trailers(&mut self, trailers: &HeaderMap) {
+        self.settle_late(Late::End(Some(trailers)));
     }
 
-    fn broken(self, error: &dyn Any) {
-        let verdict = (self.late.body_error)(&self.classify, error);
-        self.settle(verdict);
+    fn broken(&mut self, error: &dyn Any) {
+        self.settle_late(Late::BodyError(error));
     }
 }
 
 impl<C, T: Settle> Drop for Ending<C, T> {
+    #[inline]
     fn drop(&mut self) {
-        if let Some(books) = self.books.take() {
-            let age = (self.clock)().saturating_duration_since(self.alive);
-            books.settle((self.late.dropped)(&self.classify, age));
+        if let Some(books) = &self.books {
+            let age = (books.clock())().saturating_duration_since(self.alive);
+            self.settle_late(Late::Dropped(age));
         }
     }
 }

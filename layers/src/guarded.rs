@@ -18,22 +18,19 @@ use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-/// What is told of a body's end. Dropped untold: the caller gave up.
+/// What is told of a body's end, once, and dropped then. Dropped untold: the caller gave up.
 pub trait Guard {
     /// A frame came, and more are to come: the body is alive.
     fn progress(&mut self) {}
     /// The body was complete.
-    fn complete(self);
+    fn complete(&mut self);
     /// The body was complete, and these trailers ended it.
-    fn trailers(self, trailers: &HeaderMap)
-    where
-        Self: Sized,
-    {
+    fn trailers(&mut self, trailers: &HeaderMap) {
         let _ = trailers;
         self.complete();
     }
     /// The body broke with this error.
-    fn broken(self, error: &dyn Any);
+    fn broken(&mut self, error: &dyn Any);
 }
 
 pin_project! {
@@ -51,13 +48,19 @@ impl<B: Body, G: Guard> Guarded<B, G> {
     pub fn new(body: B, guard: Option<G>) -> Self {
         let mut guarded = Self { body, guard };
         if guarded.body.is_end_stream() {
-            complete(&mut guarded.guard);
+            tell(&mut guarded.guard, Guard::complete);
         }
         guarded
     }
 }
 
 impl<B, G> Guarded<B, G> {
+    /// A body that isn't at its end yet, as its guard has seen.
+    #[inline]
+    pub(crate) const fn going_on(body: B, guard: Option<G>) -> Self {
+        Self { body, guard }
+    }
+
     /// A body that has nothing to tell: an answer of our own.
     pub const fn unguarded(body: B) -> Self {
         Self { body, guard: None }
@@ -76,9 +79,11 @@ impl<B: Default, G> Default for Guarded<B, G> {
     }
 }
 
-fn complete<G: Guard>(guard: &mut Option<G>) {
-    if let Some(guard) = guard.take() {
-        guard.complete();
+/// Tells a guard where it is, since some are too large to be moved about, and drops it.
+fn tell<G: Guard>(guard: &mut Option<G>, how: impl FnOnce(&mut G)) {
+    if let Some(told) = guard {
+        how(told);
+        *guard = None;
     }
 }
 
@@ -100,8 +105,8 @@ where
         match &frame {
             // Nothing comes after trailers, so that nobody may poll again.
             Some(Ok(frame)) if frame.is_trailers() => {
-                if let (Some(guard), Some(trailers)) = (this.guard.take(), frame.trailers_ref()) {
-                    guard.trailers(trailers);
+                if let Some(trailers) = frame.trailers_ref() {
+                    tell(this.guard, |guard| guard.trailers(trailers));
                 }
             }
             Some(Ok(_)) if !this.body.is_end_stream() => {
@@ -109,12 +114,8 @@ where
                     guard.progress();
                 }
             }
-            Some(Ok(_)) | None => complete(this.guard),
-            Some(Err(error)) => {
-                if let Some(guard) = this.guard.take() {
-                    guard.broken(error);
-                }
-            }
+            Some(Ok(_)) | None => tell(this.guard, Guard::complete),
+            Some(Err(error)) => tell(this.guard, |guard| guard.broken(error)),
         }
         Poll::Ready(frame)
     }
@@ -140,10 +141,10 @@ mod tests {
     struct Told(Rc<RefCell<Vec<&'static str>>>);
 
     impl Guard for Told {
-        fn complete(self) {
+        fn complete(&mut self) {
             self.0.borrow_mut().push("complete");
         }
-        fn broken(self, _: &dyn Any) {
+        fn broken(&mut self, _: &dyn Any) {
             self.0.borrow_mut().push("broken");
         }
     }

@@ -134,6 +134,7 @@ impl Http {
     }
 
     /// The verdict on a status line and its headers alone.
+    #[inline]
     pub fn head(status: StatusCode, headers: &HeaderMap) -> Outcome {
         match status {
             StatusCode::TOO_MANY_REQUESTS => {
@@ -157,6 +158,7 @@ impl Default for Http {
 }
 
 impl<B, E: 'static> Classify<http::Response<B>, E> for Http {
+    #[inline]
     fn response(&self, response: &http::Response<B>) -> Outcome {
         match response.extensions().get::<Rejected>() {
             Some(rejected) => rejected.outcome(),

@@ -10,7 +10,7 @@ use http_body::Body;
 use pin_project_lite::pin_project;
 
 use super::service::{ResponseBody, Watch};
-use crate::{guarded::Guarded, outcome::Classify};
+use crate::outcome::Classify;
 
 pin_project! {
     /// The answer to a call that is counted, yet to come.
@@ -39,18 +39,15 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let answer = ready!(this.inner.poll(cx));
-        let Some(mut watch) = this.watch.take() else {
-            return Poll::Ready(answer.map(|response| response.map(Guarded::unguarded)));
-        };
         Poll::Ready(match answer {
             Ok(response) => {
-                if let Some(watched) = watch.books() {
+                if let Some(watched) = this.watch.as_mut().and_then(Watch::books) {
                     watched.read(response.headers());
                 }
-                Ok(watch.at_head::<B, E>(response))
+                Ok(Watch::at_head::<B, E>(this.watch, response))
             }
             Err(error) => {
-                watch.at_error::<Response<B>, E>(&error);
+                Watch::at_error::<Response<B>, E>(this.watch, &error);
                 Err(error)
             }
         })

@@ -71,7 +71,7 @@ where
             let clock = first.clock();
             let (meters, judged) = (self.meters.clone(), self.judged);
             let watched = Watched { meters, judged, clock, named: Vec::new() };
-            Ending::new::<Response<B>, S::Error>(watched, self.classify.clone(), clock, clock())
+            Ending::new::<Response<B>, S::Error>(watched, self.classify.clone(), clock())
         });
         ResponseFuture::new(self.inner.call(request), watch)
     }
@@ -93,7 +93,11 @@ impl Watched {
 }
 
 impl Settle for Watched {
-    fn settle(self, outcome: Outcome) {
+    fn clock(&self) -> fn() -> Instant {
+        self.clock
+    }
+
+    fn settle(&mut self, outcome: Outcome) {
         if outcome == Outcome::Ignored {
             return;
         }

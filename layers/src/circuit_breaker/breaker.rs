@@ -163,6 +163,7 @@ impl Breaker {
     ///
     /// # Errors
     /// [`Rejected::CircuitOpen`] while it refuses.
+    #[inline]
     pub fn admit_of(&self, place: Option<u64>, now: Instant) -> Result<Permit, Rejected> {
         if let Some(ticket) = self.standing_ticket() {
             return Ok(Permit::new(self.clone(), ticket, now));
@@ -174,6 +175,7 @@ impl Breaker {
     }
 
     /// What a call that asked now would hear; asking lets nothing through.
+    #[inline]
     pub(super) fn refuses(&self) -> bool {
         self.standing_ticket().is_none() && self.with_core(|core| core.refuses(self.now()))
     }
@@ -316,8 +318,30 @@ impl Breaker {
         self.lock().core.answered(ticket);
     }
 
-    /// Settles a call. The clock is looked at only where the time matters and isn't known.
+    /// Settles a call. The clock is looked at only where the time matters and isn't known. An ordinary success leads the way:
+    /// it is counted, and changes nothing that anybody would have to hear of.
+    #[inline]
     pub(super) fn settle(
+        &self,
+        ticket: Ticket,
+        outcome: Outcome,
+        at: Instant,
+        took: Option<Duration>,
+        now: Option<Instant>,
+    ) {
+        if outcome == Outcome::Success
+            && took.is_none()
+            && now.is_none()
+            && self.lock().core.count_ordinary(ticket, at)
+        {
+            return;
+        }
+        self.settle_with_care(ticket, outcome, at, took, now);
+    }
+
+    /// Settles a call that may change something.
+    #[inline(never)]
+    fn settle_with_care(
         &self,
         ticket: Ticket,
         outcome: Outcome,
@@ -440,6 +464,7 @@ impl Breaker {
         self.lock().waiters.leave(place);
     }
 
+    #[inline]
     fn standing_ticket(&self) -> Option<Ticket> {
         let generation = self.0.gate.load(Ordering::Acquire);
         (generation != SHUT).then(|| Ticket::of_generation(generation))
@@ -449,6 +474,7 @@ impl Breaker {
         Rejected::CircuitOpen { breaker: self.0.name.clone(), retry_after, forced }
     }
 
+    #[inline]
     pub(super) fn times_answers(&self) -> bool {
         self.0.times_answers.load(Ordering::Relaxed)
     }
@@ -457,11 +483,13 @@ impl Breaker {
         self.0.clock
     }
 
+    #[inline]
     pub(super) fn now(&self) -> Instant {
         (self.0.clock)()
     }
 
     /// A panic can't leave the core half-changed: it does arithmetic only.
+    #[inline]
     fn lock(&self) -> MutexGuard<'_, Locked> {
         self.0.locked.lock().unwrap_or_else(PoisonError::into_inner)
     }

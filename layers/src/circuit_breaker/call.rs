@@ -31,6 +31,7 @@ use std::{error::Error, fmt};
 
 use super::{breaker::Breaker, permit::Permit};
 use crate::{
+    ending::Settle,
     outcome::{Http, Outcome},
     rejected::Rejected,
 };

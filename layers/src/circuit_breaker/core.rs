@@ -26,6 +26,7 @@
 
 use std::{
     mem,
+    num::NonZeroU64,
     time::{Duration, Instant},
 };
 
@@ -51,6 +52,7 @@ use crate::outcome::{Outcome, Weight};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Core {
     settings: Settings,
+    glance: Glance,
     mode: Mode,
     /// The order that holds.
     order: Option<Order>,
@@ -104,6 +106,32 @@ pub struct Changed {
     pub counted: Tally,
 }
 
+/// What the settings say about a success, worked out beforehand because each one asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Glance {
+    /// Its end has to be timed.
+    needs_time: bool,
+    /// It is judged by the rates, as a failure is.
+    judges_successes: bool,
+    /// It may open the breaker with nothing but successes in the window.
+    opens_at_nothing: bool,
+    /// With so many before it, it can't be the call from which on a rate is judged. It can raise none.
+    judged_from: u64,
+}
+
+impl Glance {
+    fn at(settings: &Settings) -> Self {
+        let judges_successes =
+            settings.has_rates() && settings.profile.judges == Judges::EachResult;
+        Self {
+            needs_time: settings.needs_time(),
+            judges_successes,
+            opens_at_nothing: rules::opens_at_nothing(settings),
+            judged_from: if judges_successes { settings.minimum() + 1 } else { 0 },
+        }
+    }
+}
+
 const WHOLE: u64 = Weight::ONE.in_hundredths() as u64;
 
 impl Core {
@@ -111,6 +139,7 @@ impl Core {
     pub fn new(settings: Settings, seed: u64, now: Instant) -> Self {
         let mut core = Self {
             settings,
+            glance: Glance::at(&settings),
             mode: Mode::Acting,
             order: None,
             expires: None,
@@ -189,8 +218,8 @@ impl Core {
         if probation.is_full(&self.settings, now) {
             return self.refuse(now);
         }
+        let number = NonZeroU64::MIN.saturating_add(self.leases_given);
         self.leases_given += 1;
-        let number = self.leases_given;
         probation.lease(number, later(now, self.settings.probe_timeout));
         Admission::Admitted(self.ticket(Some(number)))
     }
@@ -250,14 +279,25 @@ impl Core {
             && ticket.lease.is_none()
             && self.expires.is_none()
             && matches!(self.phase, Phase::Closed)
-            && !self.settings.needs_time()
-            && !self.may_complete_the_minimum()
+            && !self.glance.needs_time
+            && self.recent.seen() >= self.glance.judged_from
     }
 
-    /// A success can raise no rate; it can only be the call from which on a rate is judged.
-    fn may_complete_the_minimum(&self) -> bool {
-        let each = self.settings.profile.judges == Judges::EachResult;
-        each && self.settings.has_rates() && self.recent.seen() <= self.settings.minimum()
+    /// Counts a success that is ordinary: given and answered in the present state, timeless, and with nothing in the window to
+    /// judge by. It does what [`Core::settle`] does of it, and nearly all calls are like this. Any other call is left alone, and
+    /// this says no.
+    #[inline]
+    pub(super) fn count_ordinary(&mut self, ticket: Ticket, at: Instant) -> bool {
+        let ordinary = ticket.generation == self.generation
+            && self.is_timeless(ticket, Outcome::Success)
+            && !self.may_open_by_a_success();
+        if ordinary {
+            self.totals.answers.count(Outcome::Success);
+            self.here.count(Outcome::Success);
+            self.run = 0;
+            self.recent.record(Mark::EMPTY, at);
+        }
+        ordinary
     }
 
     #[inline]
@@ -289,9 +329,7 @@ impl Core {
     /// Only a success that is judged can, and only if there is something in the window to judge it by.
     #[inline]
     fn may_open_by_a_success(&self) -> bool {
-        self.settings.has_rates()
-            && self.settings.profile.judges == Judges::EachResult
-            && (self.recent.is_tainted() || rules::opens_at_nothing(&self.settings))
+        self.glance.judges_successes && (self.glance.opens_at_nothing || self.recent.is_tainted())
     }
 
     fn reason_to_open(&mut self, outcome: Outcome, mark: Mark, now: Instant) -> Option<Why> {
@@ -493,6 +531,7 @@ impl Core {
             self.recent = self.recent.reshaped(&settings, now);
         }
         self.settings = settings;
+        self.glance = Glance::at(&settings);
     }
 
     /// Takes what other instances counted into the window, and judges it.
@@ -594,7 +633,7 @@ impl Core {
         !self.changes.is_empty()
     }
 
-    const fn ticket(&self, lease: Option<u64>) -> Ticket {
+    const fn ticket(&self, lease: Option<NonZeroU64>) -> Ticket {
         Ticket { generation: self.generation, lease }
     }
 

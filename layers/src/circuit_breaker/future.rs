@@ -10,7 +10,7 @@ use http_body::Body;
 use pin_project_lite::pin_project;
 
 use super::service::{Call, ResponseBody};
-use crate::{guarded::Guarded, outcome::Classify};
+use crate::outcome::Classify;
 
 pin_project! {
     /// The answer to a call through a breaker, yet to come.
@@ -33,6 +33,7 @@ pin_project! {
 type Answer<B, C, E> = Result<Response<ResponseBody<B, C>>, E>;
 
 impl<F, B, C, E> ResponseFuture<F, B, C, E> {
+    #[inline]
     pub(super) const fn calling(inner: F, call: Option<Call<C>>) -> Self {
         Self { progress: Progress::Calling { inner, call } }
     }
@@ -50,6 +51,7 @@ where
 {
     type Output = Answer<B, C, E>;
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let (inner, call) = match self.project().progress.project() {
             Projected::Calling { inner, call } => (inner, call),
@@ -58,13 +60,10 @@ where
             }
         };
         let answer = ready!(inner.poll(cx));
-        let Some(call) = call.take() else {
-            return Poll::Ready(answer.map(|response| response.map(Guarded::unguarded)));
-        };
         Poll::Ready(match answer {
-            Ok(response) => Ok(call.at_head::<B, E>(response)),
+            Ok(response) => Ok(Call::at_head::<B, E>(call, response)),
             Err(error) => {
-                call.at_error::<Response<B>, E>(&error);
+                Call::at_error::<Response<B>, E>(call, &error);
                 Err(error)
             }
         })

@@ -9,35 +9,33 @@ use crate::{ending::Settle, outcome::Outcome};
 #[derive(Debug)]
 #[must_use = "a permit that is dropped says nothing about the upstream"]
 pub struct Permit {
-    breaker: Breaker,
-    ticket: Option<Ticket>,
+    /// Whom to tell; nobody any more once it is settled.
+    breaker: Option<Breaker>,
+    ticket: Ticket,
     at: Instant,
     /// How long the answer took, if it was timed before the call's end.
     took: Option<Duration>,
 }
 
 impl Permit {
+    #[inline]
     pub(super) const fn new(breaker: Breaker, ticket: Ticket, at: Instant) -> Self {
-        Self { breaker, ticket: Some(ticket), at, took: None }
+        Self { breaker: Some(breaker), ticket, at, took: None }
     }
 
     /// Tells the breaker how the call ended.
     pub fn settle(mut self, outcome: Outcome) {
-        if let Some(ticket) = self.ticket.take() {
-            self.breaker.settle(ticket, outcome, self.at, self.took, None);
-        }
+        self.tell(outcome, None);
     }
 
     /// Tells the breaker how the call ended, at a time that is known already. Spares a look at the clock.
     pub fn settle_at(mut self, outcome: Outcome, now: Instant) {
-        if let Some(ticket) = self.ticket.take() {
-            self.breaker.settle(ticket, outcome, self.at, self.took, Some(now));
-        }
+        self.tell(outcome, Some(now));
     }
 
     /// Whether this call is a probe, whose outcome decides over a half-open breaker.
-    pub fn is_probe(&self) -> bool {
-        self.ticket.is_some_and(Ticket::is_probe)
+    pub const fn is_probe(&self) -> bool {
+        self.ticket.is_probe()
     }
 
     /// When the call was admitted.
@@ -45,34 +43,42 @@ impl Permit {
         self.at
     }
 
-    pub(super) fn clock(&self) -> fn() -> Instant {
-        self.breaker.clock()
+    #[inline]
+    fn tell(&mut self, outcome: Outcome, now: Option<Instant>) {
+        if let Some(breaker) = self.breaker.take() {
+            breaker.settle(self.ticket, outcome, self.at, self.took, now);
+        }
     }
 }
 
 impl Settle for Permit {
+    fn clock(&self) -> fn() -> Instant {
+        self.breaker.as_ref().map_or(Instant::now, Breaker::clock)
+    }
+
     /// The head of a good answer is here: that is how long the upstream took, and a probe isn't lost any more.
+    #[inline]
     fn answered(&mut self) {
-        self.took = self
-            .breaker
-            .times_answers()
-            .then(|| self.breaker.now().saturating_duration_since(self.at));
-        if let Some(ticket) = self.ticket.filter(|ticket| ticket.is_probe()) {
-            self.breaker.answered(ticket);
+        let Some(breaker) = &self.breaker else { return };
+        if breaker.times_answers() {
+            self.took = Some(breaker.now().saturating_duration_since(self.at));
+        }
+        if self.ticket.is_probe() {
+            breaker.answered(self.ticket);
         }
     }
 
-    fn settle(self, outcome: Outcome) {
-        Self::settle(self, outcome);
+    #[inline]
+    fn settle(&mut self, outcome: Outcome) {
+        self.tell(outcome, None);
     }
 }
 
 impl Drop for Permit {
+    #[inline]
     fn drop(&mut self) {
-        if let Some(ticket) = self.ticket.take()
-            && ticket.is_probe()
-        {
-            self.breaker.settle(ticket, Outcome::Ignored, self.at, self.took, None);
+        if self.ticket.is_probe() {
+            self.tell(Outcome::Ignored, None);
         }
     }
 }

@@ -3,6 +3,7 @@
 //! A *lease* is what a probe holds. It has a number and a deadline. Only the ticket that holds a lease can decide; past its
 //! deadline the lease is gone, and with it the ticket's say.
 
+use std::num::NonZeroU64;
 use std::time::Instant;
 
 use super::{
@@ -22,7 +23,7 @@ pub(super) struct Probation {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Lease {
-    number: u64,
+    number: NonZeroU64,
     pub(super) deadline: Instant,
     /// The head of a good answer is here already, so the upstream isn't silent, however long the body takes.
     pub(super) answered: bool,
@@ -59,7 +60,7 @@ impl Probation {
         }
     }
 
-    pub(super) fn lease(&mut self, number: u64, deadline: Instant) {
+    pub(super) fn lease(&mut self, number: NonZeroU64, deadline: Instant) {
         self.leases.push(Lease { number, deadline, answered: false });
     }
 
@@ -68,12 +69,12 @@ impl Probation {
     }
 
     /// Whether the lease was still held.
-    pub(super) fn give_back(&mut self, number: u64) -> bool {
+    pub(super) fn give_back(&mut self, number: NonZeroU64) -> bool {
         let held = self.leases.iter().position(|lease| lease.number == number);
         held.map(|place| self.leases.swap_remove(place)).is_some()
     }
 
-    pub(super) fn answered(&mut self, number: u64) {
+    pub(super) fn answered(&mut self, number: NonZeroU64) {
         if let Some(lease) = self.leases.iter_mut().find(|lease| lease.number == number) {
             lease.answered = true;
         }

@@ -130,12 +130,13 @@ impl LastCalls {
     #[inline]
     fn push(&mut self, mark: Mark) {
         let oldest = std::mem::replace(&mut self.ring[self.next], mark);
-        if self.kept == self.ring.len() {
-            self.total -= oldest.sample();
-        } else {
+        if self.kept < self.ring.len() {
             self.kept += 1;
+            self.total += mark.sample();
+        } else if oldest != mark {
+            self.total -= oldest.sample();
+            self.total += mark.sample();
         }
-        self.total += mark.sample();
         self.next += 1;
         if self.next == self.ring.len() {
             self.next = 0;

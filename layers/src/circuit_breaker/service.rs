@@ -74,6 +74,7 @@ impl<S, C, R, P> CircuitBreaker<S, C, R, P> {
     }
 
     /// Whether the service inside is to be asked, or nobody, or the caller has to wait.
+    #[inline]
     fn poll_breaker(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         #[cfg(feature = "back-pressure")]
         if let Some(patience) = &mut self.patience {
@@ -84,6 +85,7 @@ impl<S, C, R, P> CircuitBreaker<S, C, R, P> {
         Poll::Ready(())
     }
 
+    #[inline]
     fn admit<Req>(&mut self, request: &Req) -> Result<Option<Permit>, Rejected>
     where
         P: Place<Req>,
@@ -120,11 +122,13 @@ where
     type Error = S::Error;
     type Future = ResponseFuture<S::Future, B, C, S::Error>;
 
+    #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         std::task::ready!(self.poll_breaker(cx));
         if self.skips { Poll::Ready(Ok(())) } else { self.inner.poll_ready(cx) }
     }
 
+    #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
         match self.admit(&request) {
             Ok(permit) => {
@@ -139,10 +143,11 @@ where
 }
 
 /// A call that begins with this permit.
+#[inline]
 pub(super) fn begin<C, Res, Err>(permit: Permit, classify: C) -> Call<C>
 where
     C: Classify<Res, Err>,
 {
-    let (at, clock) = (permit.at(), permit.clock());
-    Ending::new::<Res, Err>(permit, classify, clock, at)
+    let at = permit.at();
+    Ending::new::<Res, Err>(permit, classify, at)
 }

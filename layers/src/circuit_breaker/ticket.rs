@@ -1,6 +1,6 @@
 //! What goes between a call and the core: the leave to go through, and the refusal.
 
-use std::time::Duration;
+use std::{num::NonZeroU64, time::Duration};
 
 /// What an admitted call holds until it is settled.
 ///
@@ -10,7 +10,7 @@ use std::time::Duration;
 #[must_use = "a ticket is to be settled"]
 pub struct Ticket {
     pub(super) generation: u64,
-    pub(super) lease: Option<u64>,
+    pub(super) lease: Option<NonZeroU64>,
 }
 
 impl Ticket {

@@ -70,6 +70,6 @@ impl Drop for Slot {
 
 /// However the body ends, the slot is free.
 impl Guard for Slot {
-    fn complete(self) {}
-    fn broken(self, _: &dyn Any) {}
+    fn complete(&mut self) {}
+    fn broken(&mut self, _: &dyn Any) {}
 }
