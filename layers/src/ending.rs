@@ -46,6 +46,7 @@ pub struct Ending<C, T: Settle> {
 }
 
 /// An end that is judged where the types of response and error are no longer known.
+#[derive(Clone, Copy)]
 enum Late<'e> {
     End(Option<&'e HeaderMap>),
     BodyError(&'e dyn Any),

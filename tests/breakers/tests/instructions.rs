@@ -6,10 +6,22 @@
 use std::process::Command;
 
 /// The most instructions of one call through the core with `now` passed in, and through the whole layer, bare service included.
-/// They are counted as tests are compiled, which is without optimisation or with little. Raise them only with a reason in the
-/// commit.
-const CORE_MAX: u64 = 1_600;
-const LAYER_MAX: u64 = 8_300;
+/// A tenth above what was counted, so that it takes no more than a few moves too many to be noticed. Raise them only with a
+/// reason in the commit.
+struct Bounds {
+    core: u64,
+    layer: u64,
+}
+
+/// As `cargo test` compiles: without optimisation.
+const PLAIN: Bounds = Bounds { core: 820, layer: 5_080 };
+/// As `cargo ci` compiles: with a little optimisation, and with assertions. A full release build stays far below.
+const OPTIMISED: Bounds = Bounds { core: 215, layer: 1_105 };
+
+fn bounds() -> Bounds {
+    let optimised = env!("CARGO_BIN_EXE_instructions").contains("/release/");
+    if optimised { OPTIMISED } else { PLAIN }
+}
 
 const CALLS: u64 = 10_000;
 
@@ -44,8 +56,13 @@ fn a_call_takes_no_more_instructions_than_its_bound() {
     };
     let layer = per_call("layer", 100).unwrap();
     println!("instructions of a call: {core} through the core, {layer} through the layer");
-    assert!(core <= CORE_MAX, "the core takes {core} instructions, {CORE_MAX} are allowed");
-    assert!(layer <= LAYER_MAX, "the layer takes {layer} instructions, {LAYER_MAX} are allowed");
+    let most = bounds();
+    assert!(core <= most.core, "the core takes {core} instructions, {} are allowed", most.core);
+    assert!(
+        layer <= most.layer,
+        "the layer takes {layer} instructions, {} are allowed",
+        most.layer
+    );
 }
 
 #[test]
