@@ -151,7 +151,7 @@ async fn a_registry_finds_breakers_by_name_and_tells_of_all() {
     assert_eq!(told, [("email_service", "closed", 0, 0), ("payment_service", "open", 2, 0)]);
     let health: Vec<_> = registry.health().into_values().map(Health::as_str).collect();
     assert_eq!(health, ["healthy", "unhealthy"]);
-    assert_eq!(*registry.unhealthy(), ["payment_service".into()]);
+    assert_eq!(*registry.unhealthy(), [std::sync::Arc::<str>::from("payment_service")]);
     registry.reset_all();
     assert!(registry.unhealthy().is_empty());
 }
