@@ -59,7 +59,7 @@ pub struct Progress(Arc<State>);
 #[derive(Debug, Default)]
 struct State {
     over: OnceLock<Instant>,
-    faulty: AtomicBool,
+    fault: OnceLock<BodyFault>,
     waiting: AtomicBool,
 }
 
@@ -79,9 +79,15 @@ impl Progress {
         self.0.waiting.load(Ordering::Acquire)
     }
 
-    /// Whether the client broke it.
-    pub fn is_faulty(&self) -> bool {
-        self.0.faulty.load(Ordering::Acquire)
+    /// What the client did wrong with it: broke it, let it stop, or made it too large.
+    pub fn fault(&self) -> Option<BodyFault> {
+        self.0.fault.get().copied()
+    }
+
+    /// What the client is to blame for, if it is the one who is waited for now: whoever else gave up waited for it, too.
+    pub fn delay(&self) -> Option<BodyFault> {
+        let waits = !self.is_over() && self.waits_for_client();
+        self.fault().or(waits.then_some(BodyFault::Stalled))
     }
 }
 
@@ -189,8 +195,8 @@ impl Body for Upload {
             match &frame {
                 // Trailers of a client end here; an allow-list is the only way in, and it is empty.
                 Some(Ok(frame)) if frame.is_trailers() => continue,
-                Some(Err(fault)) if *fault != BodyFault::TooLarge => {
-                    inner.progress.0.faulty.store(true, Ordering::Release);
+                Some(Err(fault)) => {
+                    let _ = inner.progress.0.fault.set(*fault);
                 }
                 _ => {}
             }
@@ -212,7 +218,7 @@ impl Drop for Upload {
         let Some(inner) = self.0.take() else { return };
         let _ = inner.progress.0.over.set(Instant::now());
         let silent = inner.expects_continue && !inner.started;
-        let done = inner.body.is_end_stream() || inner.progress.is_faulty();
+        let done = inner.body.is_end_stream() || inner.progress.fault().is_some();
         // The connection of an HTTP/1 body reads the rest by itself.
         let by_itself = !matches!(inner.body, Inbound::Http2(_));
         if !done && !silent && !by_itself && tokio::runtime::Handle::try_current().is_ok() {

@@ -7,7 +7,7 @@
 use std::{
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -20,7 +20,7 @@ use super::{
     pool::Pool,
 };
 use crate::{
-    failure::{BodyFault, Failure, UpstreamFault},
+    failure::{Failure, UpstreamFault},
     upload::Progress,
 };
 
@@ -82,12 +82,11 @@ impl Answer {
         }
     }
 
-    /// Whose fault a broken body is. A client that breaks its own upload breaks the connection that carries it.
+    /// Whose fault a broken or silent body is. A client that breaks its own upload breaks the connection that carries it, and
+    /// an upstream that echoes what it gets is as slow as its client.
     fn blame(&self, fault: UpstreamFault) -> Failure {
-        match &self.upload {
-            Some(upload) if upload.is_faulty() => Failure::Body(BodyFault::Broken),
-            _ => Failure::Upstream(fault),
-        }
+        let of_client = self.upload.as_ref().and_then(Progress::delay);
+        of_client.map_or(Failure::Upstream(fault), Failure::Body)
     }
 }
 
@@ -106,9 +105,8 @@ impl Body for Answer {
                 this.timed = true;
                 lane.set_deadline(Instant::now() + this.idle);
             }
-            return lane
-                .poll_deadline(cx)
-                .map(|()| Some(Err(Failure::Upstream(UpstreamFault::BodyTimeout))));
+            ready!(lane.poll_deadline(cx));
+            return Poll::Ready(Some(Err(this.blame(UpstreamFault::BodyTimeout))));
         };
         this.timed = false;
         Poll::Ready(match piece {

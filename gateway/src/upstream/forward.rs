@@ -189,16 +189,19 @@ impl Attempt {
     }
 
     /// The upstream's time for its head starts when it has the whole request, so a running upload pushes it back; the end
-    /// of all waiting comes all the same. If it is the client that is waited for then, it is the client that was slow.
+    /// of all waiting comes all the same. Then it was whoever took more of the time: the client with its upload, or the
+    /// upstream since it has all of it.
     fn poll_late(&self, lane: &mut Lane, cx: &mut Context<'_>) -> Poll<Late> {
         while lane.poll_deadline(cx).is_ready() {
             let now = Instant::now();
-            let uploading = self.upload.as_ref().filter(|upload| !upload.is_over());
+            let asked = self.upload.as_ref().map_or(Some(self.started), Progress::over_since);
             if now >= self.end.0 {
-                let client = uploading.is_some_and(Progress::waits_for_client);
+                let client = match asked {
+                    Some(asked) => asked - self.started > now - asked,
+                    None => self.upload.as_ref().is_some_and(Progress::waits_for_client),
+                };
                 return Poll::Ready(if client { Late::Client } else { Late::Upstream });
             }
-            let asked = self.upload.as_ref().map_or(Some(self.started), Progress::over_since);
             let due = self.deadline(asked.unwrap_or(now));
             if due <= now {
                 return Poll::Ready(Late::Broken(Broken::Upstream(UpstreamFault::HeadTimeout)));
@@ -220,15 +223,20 @@ impl Attempt {
         Ok(Response::from_parts(parts, answer))
     }
 
-    /// Whose fault it was. A connection that broke while the client broke its upload was broken by the client.
+    /// Whose fault it was. A connection that broke while the client broke its upload, or kept the upstream waiting for it,
+    /// was broken by the client.
     fn failure(&self, late: &Late) -> Failure {
-        let faulty = self.upload.as_ref().is_some_and(Progress::is_faulty);
+        let of_client = self.upload.as_ref().and_then(Progress::delay);
         match *late {
             Late::Client => Failure::Body(BodyFault::Stalled),
             Late::Upstream => Failure::Rejected(Rejected::TimedOut { after: self.end.1 }),
             Late::Broken(Broken::Upload(fault)) => Failure::Body(fault),
-            Late::Broken(Broken::Closed { .. }) if faulty => Failure::Body(BodyFault::Broken),
-            Late::Broken(Broken::Closed { .. }) => Failure::Upstream(UpstreamFault::Closed),
+            Late::Broken(Broken::Closed { .. }) => {
+                of_client.map_or(Failure::Upstream(UpstreamFault::Closed), Failure::Body)
+            }
+            Late::Broken(Broken::Upstream(fault @ UpstreamFault::Closed)) => {
+                of_client.map_or(Failure::Upstream(fault), Failure::Body)
+            }
             Late::Broken(Broken::Upstream(fault)) => Failure::Upstream(fault),
         }
     }

@@ -22,7 +22,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use bytes::{BufMut, Bytes};
+use bytes::{Buf, BufMut, Bytes};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use http_body::Body as _;
 use tokio::{
@@ -74,7 +74,8 @@ where
         if poll_fn(|cx| connection.poll_answer(body.as_mut(), cx)).await.is_err() {
             return;
         }
-        if !connection.keeps || poll_fn(|cx| connection.poll_linger(cx)).await.is_err() {
+        let lingered = poll_fn(|cx| connection.poll_linger(cx)).await;
+        if lingered.is_err() || !connection.keeps {
             break;
         }
     }
@@ -125,6 +126,10 @@ impl<I: AsyncRead + AsyncWrite + Unpin + Send + std::fmt::Debug + 'static> Conne
         // What has come since the last look can only end a head if it ends a line.
         let mut may_end = true;
         loop {
+            // Empty lines in front of a request line are nothing (RFC 9112, 2.2), and begin nothing.
+            while line.ahead.starts_with(b"\r\n") {
+                line.ahead.advance(2);
+            }
             if !line.ahead.is_empty() && may_end {
                 match read::head(&mut line.ahead, self.bounds.head) {
                     Ok(None) => {}
@@ -331,9 +336,15 @@ impl<I: AsyncRead + AsyncWrite + Unpin + Send + std::fmt::Debug + 'static> Conne
         Poll::Pending
     }
 
+    /// Whether the rest of an upload is to come. One that its client was not told to send may be.
+    fn is_coming(&self) -> bool {
+        let line = self.line.lock();
+        !line.body.is_over() && !line.upload.broken && !line.upload.waits
+    }
+
     /// Waits until the rest of an upload is read, after its answer.
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Over>> {
-        if !self.line.lock().body.is_over() {
+        if self.is_coming() {
             if !self.timer.is_set() {
                 self.timer.set(Instant::now() + LINGER);
             }

@@ -116,7 +116,7 @@ fn head_of<const N: usize>(
     wire::put_back(bytes, taken.slice(length..));
     let http11 = parts.version == Version::HTTP_11;
     let body = said.framing(http11)?;
-    let keeps = if http11 { !said.closes } else { said.keeps_alive };
+    let keeps = !said.closes && (http11 || said.keeps_alive);
     let expects_continue = http11 && said.expects && !body.is_over();
     Ok(Some(Head { parts, body, keeps, expects_continue }))
 }
@@ -345,6 +345,7 @@ mod tests {
         assert!(!keeps("HTTP/1.1", "connection: x, Close\r\n"));
         assert!(!keeps("HTTP/1.0", ""));
         assert!(keeps("HTTP/1.0", "connection: Keep-Alive\r\n"));
+        assert!(!keeps("HTTP/1.0", "connection: keep-alive, close\r\n"));
     }
 
     #[test]

@@ -194,6 +194,31 @@ async fn the_rest_of_an_early_answered_upload_is_read_and_the_next_request_serve
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_rest_of_a_last_upload_is_read_too_so_that_its_answer_is() {
+    let mut client = connected(echo);
+    let body = vec![b'x'; 2 * FAREWELL_BYTES_MAX];
+    let length = body.len();
+    client
+        .send(format!(
+            "POST /early HTTP/1.1\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n"
+        ))
+        .await;
+    client.send(&body).await;
+    assert_eq!(client.rest().await, last("413 Payload Too Large", "no"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_empty_line_between_two_requests_begins_nothing() {
+    let mut client = connected(echo);
+    client.send("\r\nGET /a HTTP/1.1\r\n\r\n").await;
+    client.expects(&ok("/a=")).await;
+    client.send("\r\n").await;
+    let start = Instant::now();
+    assert_eq!(client.rest().await, "");
+    assert_eq!(start.elapsed().as_secs(), 60);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_upload_that_stops_after_its_answer_is_not_waited_for_for_ever() {
     let mut client = connected(echo);
     client.send("POST /early HTTP/1.1\r\ncontent-length: 9\r\n\r\nabc").await;
