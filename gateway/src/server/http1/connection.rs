@@ -100,7 +100,12 @@ struct Connection<I> {
     begun: bool,
     /// Whether the client has to be told farewell; one that left, or never came, hasn't.
     answered: bool,
+    /// Bytes that were read for nothing.
     lingered: u64,
+    /// When that ends, whatever comes.
+    linger_end: Option<Instant>,
+    /// Whether the client was told that it is too slow.
+    too_slow: bool,
 }
 
 impl<I: AsyncRead + AsyncWrite + Unpin + Send + std::fmt::Debug + 'static> Connection<I> {
@@ -117,6 +122,8 @@ impl<I: AsyncRead + AsyncWrite + Unpin + Send + std::fmt::Debug + 'static> Conne
             begun: !seen.is_empty(),
             answered: false,
             lingered: 0,
+            linger_end: None,
+            too_slow: false,
         }
     }
 
@@ -165,7 +172,8 @@ impl<I: AsyncRead + AsyncWrite + Unpin + Send + std::fmt::Debug + 'static> Conne
 
     /// A head has come: its request, with its body on the line.
     fn begin(&mut self, head: Result<Head, Fault>) -> Request<Inbound> {
-        (self.begun, self.answered, self.lingered) = (false, true, 0);
+        (self.begun, self.answered) = (false, true);
+        (self.lingered, self.linger_end) = (0, None);
         let head = match head {
             Ok(head) => head,
             Err(fault) => return self.unreadable(fault),
@@ -254,7 +262,8 @@ impl<I: AsyncRead + AsyncWrite + Unpin + Send + std::fmt::Debug + 'static> Conne
             self.keeps &= !upload.broken && !unclear && !self.drain.is_raised();
         }
         // Who was too slow for its request is not waited for any longer (RFC 9110, 15.5.9).
-        self.keeps &= framing != Framing::UntilClose && status != StatusCode::REQUEST_TIMEOUT;
+        self.too_slow = status == StatusCode::REQUEST_TIMEOUT;
+        self.keeps &= framing != Framing::UntilClose && !self.too_slow;
         let persistence = match (self.keeps, self.speaks_chunks) {
             (false, _) => Persistence::Closes,
             (true, true) => Persistence::Implied,
@@ -342,12 +351,11 @@ impl<I: AsyncRead + AsyncWrite + Unpin + Send + std::fmt::Debug + 'static> Conne
         !line.body.is_over() && !line.upload.broken && !line.upload.waits
     }
 
-    /// Waits until the rest of an upload is read, after its answer.
+    /// Waits until the rest of an upload is read, after its answer. A connection that ends after it waits only as long as more
+    /// of it comes, and not at all for a client whose answer was that it is too slow.
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Over>> {
-        if self.is_coming() {
-            if !self.timer.is_set() {
-                self.timer.set(Instant::now() + LINGER);
-            }
+        if self.is_coming() && !self.too_slow {
+            let before = self.lingered;
             let gone = self.poll_client(cx).is_ready();
             let line = self.line.lock();
             if gone || line.upload.broken {
@@ -355,6 +363,11 @@ impl<I: AsyncRead + AsyncWrite + Unpin + Send + std::fmt::Debug + 'static> Conne
             }
             if !line.body.is_over() {
                 drop(line);
+                if !self.timer.is_set() || !self.keeps && self.lingered > before {
+                    let now = Instant::now();
+                    let end = *self.linger_end.get_or_insert(now + LINGER);
+                    self.timer.set(if self.keeps { end } else { end.min(now + FAREWELL) });
+                }
                 return self.timer.poll(cx).map(|()| Err(Over));
             }
         }
