@@ -169,7 +169,8 @@ pub(super) fn breaker(name: &str, table: &file::Breaker) -> Breaker {
         half_open_probes: table.half_open_probes.map_or(unsaid.half_open_probes, |count| count.0),
         verdict: verdict(table).unwrap_or(unsaid.verdict),
         probe_timeout: table.probe_timeout_seconds.map_or(unsaid.probe_timeout, Seconds::duration),
-        lost_probe: table.lost_probe.map_or(unsaid.lost_probe, |lost| match lost {
+        // Not the library's default: here every call has deadlines, and a probe without an answer has a slow client.
+        lost_probe: table.lost_probe.map_or(library::LostProbe::Ignored, |lost| match lost {
             LostProbe::Failure => library::LostProbe::Failure,
             LostProbe::Ignored => library::LostProbe::Ignored,
         }),
