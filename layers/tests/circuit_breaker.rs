@@ -455,11 +455,8 @@ fn changes_made_by_many_threads_are_told_one_at_a_time_and_in_order() {
     });
     let story: Vec<_> = told.try_iter().collect();
     assert_eq!(story[0].from, State::Closed);
-    // A listener that falls far behind misses the oldest, and sees by the numbers that it did.
-    assert!(story.windows(2).all(|pair| pair[0].number < pair[1].number), "in their order");
-    let mut neighbours = story.windows(2).filter(|pair| pair[0].number + 1 == pair[1].number);
-    assert!(neighbours.all(|pair| pair[0].to == pair[1].from), "each begins where one ended");
-    assert_eq!(story.last().unwrap().to, breaker.snapshot().state, "and the last is told");
+    assert!(story.windows(2).all(|pair| pair[0].to == pair[1].from), "each begins where one ended");
+    assert_eq!(story.last().unwrap().to, breaker.snapshot().state, "and none is missing");
 }
 
 #[test]

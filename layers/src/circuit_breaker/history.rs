@@ -1,7 +1,8 @@
 //! What a breaker tells the world: each change of state, in order and numbered, the newest kept for those who ask.
 //!
-//! The memory is bounded. A listener that is so slow that changes were overwritten before it heard of them sees the gap in
-//! the numbers, and so does whoever polls.
+//! What listeners have heard of is kept for those who poll, up to [`CHANGES_KEPT`]; what they haven't heard of is kept for
+//! them, so that a burst that is faster than a listener loses nothing. Both are bounded: a listener that hangs loses the oldest
+//! beyond [`UNTOLD_MAX`], and sees the gap in the numbers, as whoever polls too seldom does.
 
 use std::{collections::VecDeque, sync::Arc, time::SystemTime};
 
@@ -10,6 +11,9 @@ use super::{state::State, why::Why};
 /// So many changes are kept. A breaker that flaps every few seconds fills it in minutes, which is as far back as an incident
 /// is looked at; a log keeps the rest.
 pub const CHANGES_KEPT: usize = 64;
+
+/// So many changes wait for listeners that are slow, some megabytes. No working listener is that far behind.
+const UNTOLD_MAX: usize = 16 * 1024;
 
 /// A change of state, as listeners hear of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,16 +50,27 @@ pub(super) struct History {
 impl History {
     pub(super) fn add(&mut self, change: impl FnOnce(u64) -> Change) {
         self.last += 1;
-        if self.kept.len() == CHANGES_KEPT {
+        self.kept.push_back(change(self.last));
+        self.forget();
+    }
+
+    /// Lets go of what is over the bounds, the oldest first.
+    fn forget(&mut self) {
+        let over = |kept: &VecDeque<Change>, told| {
+            let told = kept.front().is_some_and(|oldest| oldest.number <= told);
+            kept.len() > if told { CHANGES_KEPT } else { UNTOLD_MAX }
+        };
+        while over(&self.kept, self.told) {
             self.kept.pop_front();
         }
-        self.kept.push_back(change(self.last));
     }
 
     /// The next change for the listeners.
     pub(super) fn next_untold(&mut self) -> Option<Change> {
-        let next = self.kept.iter().find(|change| change.number > self.told)?.clone();
+        let first = self.kept.partition_point(|change| change.number <= self.told);
+        let next = self.kept.get(first)?.clone();
         self.told = next.number;
+        self.forget();
         Some(next)
     }
 
@@ -64,6 +79,47 @@ impl History {
     }
 
     pub(super) fn since(&self, number: u64) -> Vec<Change> {
-        self.kept.iter().filter(|change| change.number > number).cloned().collect()
+        let first = self.kept.partition_point(|change| change.number <= number);
+        self.kept.iter().skip(first).cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn add(history: &mut History, changes: usize) {
+        for _ in 0..changes {
+            history.add(|number| Change {
+                number,
+                at: SystemTime::UNIX_EPOCH,
+                breaker: "b".into(),
+                from: State::Closed,
+                to: State::Open,
+                reason: String::new(),
+                why: Why::ProbeFailed,
+                failures: 0,
+                calls: 0,
+            });
+        }
+    }
+
+    fn tell_all(history: &mut History) -> Vec<u64> {
+        std::iter::from_fn(|| history.next_untold()).map(|change| change.number).collect()
+    }
+
+    #[test]
+    fn a_burst_that_is_faster_than_a_listener_loses_nothing() {
+        let mut history = History::default();
+        add(&mut history, 10 * CHANGES_KEPT);
+        assert_eq!(tell_all(&mut history), (1..=10 * CHANGES_KEPT as u64).collect::<Vec<_>>());
+        assert_eq!(history.since(0).len(), CHANGES_KEPT, "and what was told is let go");
+    }
+
+    #[test]
+    fn a_listener_that_hangs_loses_the_oldest_and_sees_it_by_the_numbers() {
+        let mut history = History::default();
+        add(&mut history, UNTOLD_MAX + 3);
+        assert_eq!(tell_all(&mut history).first(), Some(&4));
     }
 }
