@@ -85,7 +85,7 @@ impl<C, T: Settle> Ending<C, T> {
         let ending = match verdict {
             None => call.take(),
             Some(verdict) => {
-                Self::settle_and_drop(call, verdict);
+                Self::settle_where_it_lies(call, verdict);
                 None
             }
         };
@@ -119,16 +119,16 @@ impl<C, T: Settle> Ending<C, T> {
         C: Classify<Res, Err>,
     {
         if let Some(verdict) = call.as_ref().map(|call| call.classify.error(error)) {
-            Self::settle_and_drop(call, verdict);
+            Self::settle_where_it_lies(call, verdict);
         }
     }
 
+    /// It is too large to be moved about for this, and is dropped with the call.
     #[inline]
-    fn settle_and_drop(call: &mut Option<Self>, verdict: Outcome) {
+    fn settle_where_it_lies(call: &mut Option<Self>, verdict: Outcome) {
         if let Some(ending) = call {
             ending.settle(verdict);
         }
-        *call = None;
     }
 
     /// The books of the call, until it is settled.

@@ -111,19 +111,21 @@ pub const HUNG_AFTER: Duration = Duration::from_secs(10);
 /// The classifier for HTTP: 5xx and errors are failures, 429 is overload, our own [`Rejected`] is ignored.
 #[derive(Debug, Clone, Copy)]
 pub struct Http {
-    hung_after: Duration,
+    /// In milliseconds: each call carries this along, so it is kept small.
+    hung_after: u32,
     busy_is_overload: bool,
 }
 
 impl Http {
     /// A classifier that takes dropped calls older than [`HUNG_AFTER`] as failures.
     pub const fn new() -> Self {
-        Self { hung_after: HUNG_AFTER, busy_is_overload: false }
+        Self { hung_after: milliseconds(HUNG_AFTER), busy_is_overload: false }
     }
 
-    /// Dropped calls of this age or older are failures, younger ones are ignored.
+    /// Dropped calls of this age or older are failures, younger ones are ignored. It is taken in whole milliseconds, and 49 days
+    /// at most.
     pub const fn hung_after(self, age: Duration) -> Self {
-        Self { hung_after: age, ..self }
+        Self { hung_after: milliseconds(age), ..self }
     }
 
     /// A 503 with `Retry-After` is an upstream that asks for less, as a 429 is, rather than one that fails. For upstreams of
@@ -147,8 +149,17 @@ impl Http {
 
     /// The verdict on a call dropped at this age.
     pub fn abandoned(&self, age: Duration) -> Outcome {
-        if age < self.hung_after { Outcome::Ignored } else { Outcome::Failure }
+        if age < Duration::from_millis(self.hung_after.into()) {
+            Outcome::Ignored
+        } else {
+            Outcome::Failure
+        }
     }
+}
+
+const fn milliseconds(age: Duration) -> u32 {
+    let milliseconds = age.as_millis();
+    if milliseconds > u32::MAX as u128 { u32::MAX } else { milliseconds as u32 }
 }
 
 impl Default for Http {

@@ -1,6 +1,9 @@
 //! The leave to make one call, held until it is settled.
 
-use std::time::{Duration, Instant};
+use std::{
+    num::NonZeroU64,
+    time::{Duration, Instant},
+};
 
 use super::{breaker::Breaker, ticket::Ticket};
 use crate::{ending::Settle, outcome::Outcome};
@@ -13,8 +16,8 @@ pub struct Permit {
     breaker: Option<Breaker>,
     ticket: Ticket,
     at: Instant,
-    /// How long the answer took, if it was timed before the call's end.
-    took: Option<Duration>,
+    /// How long the answer took in nanoseconds, if it was timed before the call's end.
+    took: Option<NonZeroU64>,
 }
 
 impl Permit {
@@ -46,7 +49,8 @@ impl Permit {
     #[inline]
     fn tell(&mut self, outcome: Outcome, now: Option<Instant>) {
         if let Some(breaker) = self.breaker.take() {
-            breaker.settle(self.ticket, outcome, self.at, self.took, now);
+            let took = self.took.map(|took| Duration::from_nanos(took.get()));
+            breaker.settle(self.ticket, outcome, self.at, took, now);
         }
     }
 }
@@ -61,7 +65,8 @@ impl Settle for Permit {
     fn answered(&mut self) {
         let Some(breaker) = &self.breaker else { return };
         if breaker.times_answers() {
-            self.took = Some(breaker.now().saturating_duration_since(self.at));
+            let took = breaker.now().saturating_duration_since(self.at).as_nanos();
+            self.took = NonZeroU64::new(u64::try_from(took).unwrap_or(u64::MAX).max(1));
         }
         if self.ticket.is_probe() {
             breaker.answered(self.ticket);

@@ -42,7 +42,7 @@ impl Recent {
         match &mut self.window {
             Sliding::Nothing => {}
             Sliding::Calls(calls) => calls.push(mark),
-            Sliding::Time(window) => window.add(now, mark.sample()),
+            Sliding::Time(window) => add(window, mark, now),
         }
     }
 
@@ -106,6 +106,12 @@ impl Recent {
         next.seen = self.seen;
         next
     }
+}
+
+/// On its own, so that a window of calls doesn't pay for what a window of time needs.
+#[inline(never)]
+fn add(window: &mut Window<Sample>, mark: Mark, now: Instant) {
+    window.add(now, mark.sample());
 }
 
 /// The last so many calls.

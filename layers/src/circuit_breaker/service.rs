@@ -132,10 +132,13 @@ where
     fn call(&mut self, request: Req) -> Self::Future {
         match self.admit(&request) {
             Ok(permit) => {
-                let call = permit.map(|permit| {
-                    begin::<C, Response<B>, S::Error>(permit, self.manner.classify.clone())
-                });
-                ResponseFuture::calling(self.inner.call(request), call)
+                let inner = self.inner.call(request);
+                ResponseFuture::calling(
+                    inner,
+                    permit.map(|permit| {
+                        begin::<C, Response<B>, S::Error>(permit, self.manner.classify.clone())
+                    }),
+                )
             }
             Err(rejected) => ResponseFuture::refused(self.manner.refuse.refuse(rejected)),
         }

@@ -45,6 +45,11 @@ impl Tally {
         }
         self.calls += 1;
     }
+
+    /// The same with so many successes more.
+    pub(super) const fn with_successes(self, more: u64) -> Self {
+        Self { calls: self.calls + more, successes: self.successes + more, ..self }
+    }
 }
 
 impl Totals {
