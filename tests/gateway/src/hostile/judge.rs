@@ -33,7 +33,7 @@ pub fn judge(
     let (sent, _) = messages(&case.bytes);
     let seen: Vec<_> =
         seen.iter().filter(|seen| !seen.message.target.starts_with(PROBE)).cloned().collect();
-    let dirty = dirty(case, from, &sent, &seen);
+    let dirty = dirty(case, from, came, &sent, &seen);
     let mut wrong = came.faults.clone();
     wrong.extend(verdict(&case.want, came, &seen));
     for answer in &came.answers {
@@ -46,8 +46,11 @@ pub fn judge(
     (dirty, wrong)
 }
 
-fn dirty(case: &Case, from: Ipv4Addr, sent: &[Message], seen: &[Seen]) -> Vec<String> {
+fn dirty(case: &Case, from: Ipv4Addr, came: &Came, sent: &[Message], seen: &[Seen]) -> Vec<String> {
     let kept = case.on == Profile::Kept;
+    // Answers come in the order of the requests, so one that was refused isn't one that arrived.
+    let refused =
+        |number: usize| came.answers.get(number).is_some_and(|answer| refuses(answer.status));
     let mut dirty = Vec::new();
     let mut next = 0;
     for Seen { message, fault } in seen {
@@ -63,7 +66,8 @@ fn dirty(case: &Case, from: Ipv4Addr, sent: &[Message], seen: &[Seen]) -> Vec<St
                 && sent.body == message.body
                 && resolved(&sent.target, kept).as_deref() == Some(&message.target)
         };
-        match sent[next..].iter().position(same) {
+        let arrived = |&number: &usize| same(&sent[number]) && !refused(number);
+        match (next..sent.len()).find(arrived) {
             None => dirty.push(format!(
                 "nobody sent this: {} {} with {:?}",
                 message.method,
@@ -71,8 +75,8 @@ fn dirty(case: &Case, from: Ipv4Addr, sent: &[Message], seen: &[Seen]) -> Vec<St
                 String::from_utf8_lossy(&message.body)
             )),
             Some(at) => {
-                dirty.extend(invented(&sent[next + at], message));
-                next += at + 1;
+                dirty.extend(invented(&sent[at], message));
+                next = at + 1;
             }
         }
     }
