@@ -10,7 +10,7 @@ use portcullis::store::{
     AuditEntry, EmbeddedStore, MemoryStore, Ordered, Saved, Store, StoreError,
 };
 
-use conformance::{Kind, feature, flip, saved, state};
+use conformance::{Harm, Kind, feature, flip, saved, state};
 use proptest::prelude::*;
 use tempfile::{TempDir, tempdir};
 
@@ -28,10 +28,6 @@ impl Kind for InMemory {
     fn is_shared(&self) -> bool {
         true
     }
-
-    fn survives(&self) -> bool {
-        true
-    }
 }
 
 struct InADirectory(TempDir);
@@ -45,19 +41,37 @@ impl Kind for InADirectory {
         false
     }
 
-    fn survives(&self) -> bool {
+    fn put_aside(&self) {
+        fs::copy(self.0.path().join(PRESENT), self.0.path().join("aside")).unwrap();
+    }
+
+    fn suffers(&self, harm: Harm) -> bool {
+        let present = self.0.path().join(PRESENT);
+        match harm {
+            Harm::Gap | Harm::Restart => return false,
+            // What is kept here lies in two places; the audit is elsewhere.
+            Harm::Reset => {
+                for name in [PRESENT, PREVIOUS] {
+                    fs::remove_file(self.0.path().join(name)).unwrap();
+                }
+            }
+            Harm::Rollback => drop(fs::copy(self.0.path().join("aside"), present).unwrap()),
+            Harm::TornWrite => change(&present, |bytes| bytes.truncate(bytes.len() - 100)),
+        }
         true
     }
 }
 
 #[test]
 fn the_store_in_memory_keeps_every_promise() {
-    conformance::every_promise(|| Box::new(InMemory(MemoryStore::new())));
+    conformance::every_promise("the store in memory", || Box::new(InMemory(MemoryStore::new())));
 }
 
 #[test]
 fn the_store_in_a_directory_keeps_every_promise() {
-    conformance::every_promise(|| Box::new(InADirectory(tempdir().unwrap())));
+    conformance::every_promise("the store in a directory", || {
+        Box::new(InADirectory(tempdir().unwrap()))
+    });
 }
 
 fn open(directory: &TempDir) -> EmbeddedStore {

@@ -3,84 +3,29 @@
 #![allow(clippy::unwrap_used, reason = "in a test, also where a function helps it")]
 
 mod conformance;
+mod places;
 
 use std::{
-    net::TcpListener,
-    process::{Child, Command, Stdio},
     sync::{
+        Arc,
         atomic::{AtomicU32, Ordering::Relaxed},
         mpsc::Receiver,
     },
-    thread,
     time::{Duration, Instant},
 };
 
-use conformance::{Kind, PATIENCE, ears, feature, loaded, saved, state, unmarked};
+use conformance::{PATIENCE, ears, feature, loaded, saved, state, unmarked};
+use places::{
+    InRedis, Place,
+    server::{Server, until},
+};
 use portcullis::store::{
     News, RedisStore, Saved, Store, StoreError,
     redis::{Settings, Topology},
 };
-use tempfile::{TempDir, tempdir};
-
-/// A real `redis-server`; dies with this value.
-struct Server {
-    process: Child,
-    home: TempDir,
-    port: u16,
-    arguments: Vec<String>,
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
+use tempfile::tempdir;
 
 impl Server {
-    fn start() -> Self {
-        Self::with(&["--save", "", "--appendonly", "no"])
-    }
-
-    fn with(arguments: &[&str]) -> Self {
-        let home = tempdir().unwrap();
-        let port = free_port();
-        let arguments: Vec<String> =
-            arguments.iter().map(|&argument| argument.to_owned()).collect();
-        let process = spawn(&home, port, &arguments);
-        let server = Self { process, home, port, arguments };
-        server.answers();
-        server
-    }
-
-    fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
-    }
-
-    /// What redis-cli prints.
-    fn cli(&self, arguments: &[&str]) -> String {
-        let port = self.port.to_string();
-        let done = Command::new("redis-cli").args(["-p", &port]).args(arguments).output().unwrap();
-        String::from_utf8_lossy(&done.stdout).trim().to_owned()
-    }
-
-    fn answers(&self) {
-        let is_answer = |told: String| told == "PONG" || told.starts_with("NOAUTH");
-        until("redis-server answers", || is_answer(self.cli(&["PING"])));
-    }
-
-    fn kill(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-
-    fn start_again(&mut self) {
-        self.process = spawn(&self.home, self.port, &self.arguments);
-        self.answers();
-    }
-
-    fn signal(&self, signal: &str) {
-        let pid = self.process.id().to_string();
-        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
-    }
-
     fn settings(&self) -> Settings {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let mut settings = Settings::new(self.url());
@@ -95,49 +40,24 @@ impl Server {
     }
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.kill();
-    }
-}
-
-fn spawn(home: &TempDir, port: u16, arguments: &[String]) -> Child {
-    Command::new("redis-server")
-        .current_dir(home.path())
-        .args(["--bind", "127.0.0.1", "--port", &port.to_string()])
-        .args(arguments)
-        .stdout(Stdio::null())
-        .spawn()
-        .expect("redis-server is on the PATH (Debian: apt-get install redis-server)")
-}
-
-fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let end = Instant::now() + PATIENCE;
-    while !is_so() {
-        assert!(Instant::now() < end, "{what}, but not within {PATIENCE:?}");
-        thread::sleep(Duration::from_millis(10));
-    }
-}
-
-struct InRedis(Server);
-
-impl Kind for InRedis {
-    fn open(&self) -> Box<dyn Store> {
-        Box::new(self.0.store())
-    }
-
-    fn is_shared(&self) -> bool {
-        true
-    }
-
-    fn survives(&self) -> bool {
-        true
-    }
+fn every_promise(name: &str, place: Place) {
+    let place = Arc::new(place);
+    conformance::every_promise(name, || Box::new(InRedis::at(&place)));
 }
 
 #[test]
-fn the_store_in_redis_keeps_every_promise() {
-    conformance::every_promise(|| Box::new(InRedis(Server::start())));
+fn the_store_on_one_server_keeps_every_promise() {
+    every_promise("the store in Redis, on one server,", Place::one_server());
+}
+
+#[test]
+fn the_store_behind_three_sentinels_keeps_every_promise() {
+    every_promise("the store in Redis, behind three Sentinels,", Place::three_sentinels());
+}
+
+#[test]
+fn the_store_in_a_cluster_of_three_keeps_every_promise() {
+    every_promise("the store in Redis, in a cluster of three,", Place::cluster_of_three());
 }
 
 /// A store with three kills that hears what happens, once it has reached the server.
@@ -220,8 +140,9 @@ fn one_lost_state_is_missed() {
 fn a_head_of_another_type_is_replaced() {
     survives(
         |server| {
-            server.cli(&["DEL", "{portcullis}:head"]);
-            server.cli(&["LPUSH", "{portcullis}:head", "x"]);
+            // At once, so that nobody looks in between.
+            let script = "redis.call('DEL', KEYS[1]) return redis.call('LPUSH', KEYS[1], 'x')";
+            server.cli(&["EVAL", script, "1", "{portcullis}:head"]);
         },
         "its head is a list",
     );
@@ -249,8 +170,7 @@ fn a_state_of_random_bytes_leaves_what_was_known() {
 
 #[test]
 fn a_store_that_went_back_to_an_older_copy_loses_no_kill() {
-    let mut server =
-        Server::with(&["--save", "", "--appendonly", "no", "--dbfilename", "dump.rdb"]);
+    let server = Server::with(&["--save", "", "--appendonly", "no", "--dbfilename", "dump.rdb"]);
     let mut store = server.store();
     store.load().unwrap();
     store.save(0, &saved(1)).unwrap();
@@ -308,7 +228,7 @@ fn whoever_filled_the_store_without_knowing_of_a_kill_can_not_lift_it() {
 
 #[test]
 fn a_start_without_the_server_knows_what_the_mirror_has() {
-    let mut server = Server::start();
+    let server = Server::start();
     let directory = tempdir().unwrap();
     let mut settings = server.settings();
     settings.mirror = Some(directory.path().to_owned());
@@ -343,7 +263,7 @@ fn a_start_without_the_server_knows_what_the_mirror_has() {
 
 #[test]
 fn an_outage_is_told_once_and_changes_nothing() {
-    let mut server = Server::with(&["--appendonly", "yes", "--appendfsync", "always"]);
+    let server = Server::with(&["--appendonly", "yes", "--appendfsync", "always"]);
     let (mut store, news) = three_kills(&server);
     server.kill();
     hears(&news, "the outage", |told| matches!(told, News::Away { .. }));
@@ -451,30 +371,9 @@ fn people_with_redis_cli_find_a_copy() {
 
 #[test]
 fn sentinels_lead_to_the_new_master() {
-    let mut master = Server::start();
-    let master_port = master.port.to_string();
-    let replica = Server::with(&["--save", "", "--replicaof", "127.0.0.1", &master_port]);
-    until("the replica follows", || {
-        replica.cli(&["INFO", "replication"]).contains("master_link_status:up")
-    });
-    let sentinels: Vec<Server> = (0..3).map(|_| sentinel(&master_port)).collect();
-    until("the sentinels know each other", || {
-        sentinels.iter().all(|sentinel| {
-            let told = sentinel.cli(&["SENTINEL", "MASTERS"]);
-            let after = |name: &str| {
-                told.lines().skip_while(|line| *line != name).nth(1).map(str::to_owned)
-            };
-            after("num-other-sentinels").as_deref() == Some("2")
-                && after("num-slaves").as_deref() == Some("1")
-        })
-    });
-    let mut settings = master.settings();
-    settings.url = "redis://127.0.0.1:1".to_owned();
-    settings.topology = Topology::Sentinel {
-        sentinels: sentinels.iter().map(Server::url).collect(),
-        master: "mine".to_owned(),
-    };
-    let mut store = RedisStore::open(settings).unwrap();
+    let place = Place::three_sentinels();
+    let [master, replica] = &place.servers[..] else { unreachable!() };
+    let mut store = RedisStore::open(place.settings("portcullis", false)).unwrap();
     store.load().unwrap();
     store.save(0, &saved(1)).unwrap();
     let news = ears(&mut store);
@@ -489,43 +388,11 @@ fn sentinels_lead_to_the_new_master() {
     assert_eq!(loaded(&mut replica.store()).unwrap().states, saved(2).states);
 }
 
-/// A sentinel keeps its configuration in a file of its own.
-fn sentinel(master_port: &str) -> Server {
-    let home = tempdir().unwrap();
-    let port = free_port();
-    let file = home.path().join("sentinel.conf");
-    let text = format!(
-        "port {port}\nbind 127.0.0.1\nsentinel monitor mine 127.0.0.1 {master_port} 2\n\
-         sentinel down-after-milliseconds mine 500\nsentinel failover-timeout mine 3000\n"
-    );
-    std::fs::write(&file, text).unwrap();
-    let process = Command::new("redis-server")
-        .arg(&file)
-        .arg("--sentinel")
-        .current_dir(home.path())
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
-    let server = Server { process, home, port, arguments: Vec::new() };
-    server.answers();
-    server
-}
-
 #[test]
 fn a_cluster_says_which_node_holds_the_keys() {
-    let nodes: Vec<Server> =
-        (0..3).map(|_| Server::with(&["--save", "", "--cluster-enabled", "yes"])).collect();
-    for node in &nodes[1..] {
-        nodes[0].cli(&["CLUSTER", "MEET", "127.0.0.1", &node.port.to_string()]);
-    }
-    for (node, slots) in nodes.iter().zip([("0", "5460"), ("5461", "10922"), ("10923", "16383")]) {
-        node.cli(&["CLUSTER", "ADDSLOTSRANGE", slots.0, slots.1]);
-    }
-    until("the cluster is whole", || {
-        nodes.iter().all(|node| node.cli(&["CLUSTER", "INFO"]).contains("cluster_state:ok"))
-    });
+    let place = Place::cluster_of_three();
     // Whichever node is asked first, the same keys are found.
-    for node in &nodes {
+    for node in &place.servers {
         let mut settings = node.settings();
         settings.topology = Topology::Cluster { nodes: vec![] };
         let mut store = RedisStore::open(settings).unwrap();
@@ -533,7 +400,8 @@ fn a_cluster_says_which_node_holds_the_keys() {
         store.save(known.revision, &saved(known.revision + 1)).unwrap();
         assert_eq!(loaded(&mut store), Some(saved(known.revision + 1)));
     }
+    let nodes = place.servers.iter();
     let copies =
-        nodes.iter().filter(|node| node.cli(&["GET", "killswitch:feature-0001"]).starts_with('{'));
+        nodes.filter(|node| node.cli(&["GET", "killswitch:feature-0001"]).starts_with('{'));
     assert_eq!(copies.count(), 1, "the copy lies where its own name falls");
 }

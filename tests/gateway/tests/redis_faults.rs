@@ -276,9 +276,6 @@ async fn row_11_values_that_make_no_sense() {
         "DEL {portcullis}:states",
     ] {
         let scene = Scene::set().await;
-        if damage.starts_with("SET") {
-            scene.redis.command("DEL {portcullis}:head").await.unwrap();
-        }
         scene.redis.command(damage).await.unwrap();
         let said = |gateway: &Gateway| !gateway.log().containing("lost something").is_empty();
         eventually(PATIENCE, "the damage is said", || async { scene.gateways.iter().any(said) })
