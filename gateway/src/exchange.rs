@@ -11,7 +11,7 @@ use std::{
 
 use http::{HeaderValue, Uri};
 
-use crate::server::peer::Peer;
+use crate::{server::peer::Peer, trailers::Allowed};
 
 /// The facts of one request.
 #[derive(Debug, Clone)]
@@ -24,6 +24,8 @@ pub struct Exchange {
     pub peer: Arc<Peer>,
     /// Who asks: the peer, or who a trusted peer says.
     pub client: IpAddr,
+    /// Fields behind the answer's body that its client may get.
+    pub trailers: Allowed,
     /// The server span, when this request is sampled.
     pub span: Option<tracing::Span>,
     /// Where the access log learns how the request was understood, when it is written.

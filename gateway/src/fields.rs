@@ -73,6 +73,37 @@ pub fn is_alias(name: &str) -> bool {
     owned(&folded) || end_to_end(&folded) || hop_by_hop(&folded)
 }
 
+/// Fields that are acted on before or while a body is read, in whatever spelling, so that they come too late behind it
+/// (RFC 9110, 6.5.1): framing, routing, who asks, conditions, what the body is and where else to look.
+pub fn only_in_front(name: &str) -> bool {
+    let folded = name.replace(|c: char| !c.is_ascii_alphanumeric(), "-");
+    matches!(
+        &*folded,
+        "set-cookie"
+            | "www-authenticate"
+            | "authentication-info"
+            | "cache-control"
+            | "pragma"
+            | "expires"
+            | "date"
+            | "age"
+            | "vary"
+            | "warning"
+            | "location"
+            | "retry-after"
+            | "range"
+            | "max-forwards"
+            | "prefer"
+            | "origin"
+            | "referer"
+            | "status"
+    ) || ["if-", "accept", "access-control-", "sec-", "x-http-method"]
+        .iter()
+        .any(|start| folded.starts_with(start))
+        || end_to_end(&folded)
+        || hop_by_hop(&folded)
+}
+
 #[cfg(test)]
 mod tests {
     use http::HeaderName;

@@ -10,7 +10,7 @@
 //! | the order of the layers | [`stack`] |
 //! | its stages | [`router`], [`respond`], [`authentication`], [`edits`], [`fallback`], [`upstream`], [`panics`], [`sanitise`], [`record`] |
 //! | what they pass on | [`reply`], [`upload`], [`exchange`], [`failure`] |
-//! | beside them | [`server`] (knows no route), [`control`] (the one writer), [`config`], [`telemetry`], [`wire`] (HTTP/1.1 without I/O), [`limits`], [`fields`] |
+//! | beside them | [`server`] (knows no route), [`control`] (the one writer), [`config`], [`telemetry`], [`wire`] (HTTP/1.1 without I/O), [`limits`], [`fields`], [`trailers`] |
 
 pub mod authentication;
 pub mod cli;
@@ -32,6 +32,7 @@ pub mod sanitise;
 pub mod server;
 pub mod stack;
 pub mod telemetry;
+pub mod trailers;
 pub mod upload;
 pub mod upstream;
 pub mod wire;

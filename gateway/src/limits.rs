@@ -64,6 +64,11 @@ pub const UPSTREAM_HEAD_BYTES_MAX: usize = 64 * 1024;
 /// Header fields of a response from an upstream.
 pub const UPSTREAM_HEADERS_MAX: usize = 200;
 
+/// Bytes of all fields behind a body in chunks, whether or not they may pass. HTTP/2 counts them as it counts a head's.
+pub const TRAILER_BYTES_MAX: usize = 16 * 1024;
+/// Fields behind a body that may pass. A checksum, a status and a signature are three.
+pub const TRAILERS_MAX: usize = 32;
+
 /// Informational answers (1xx) before the one that counts. A working upstream sends one or two.
 pub const INFORMATIONAL_MAX: usize = 50;
 

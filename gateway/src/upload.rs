@@ -30,6 +30,7 @@ use crate::{
         http2::pulse::{InFlight, Pulse},
         inbound::Inbound,
     },
+    trailers::Allowed,
 };
 
 /// A client's body under bounds.
@@ -48,6 +49,8 @@ struct Inner {
     started: bool,
     /// Whether its protocol marks the end (HTTP/2), so that an end without a mark is a client that gave up.
     says_end: bool,
+    /// Fields behind the body that its upstream may get.
+    trailers: Allowed,
     /// Keeps the connection from counting as at rest, also while the upload is read for nothing.
     in_flight: Option<InFlight>,
 }
@@ -118,6 +121,7 @@ impl Upload {
             expects_continue,
             started: false,
             says_end,
+            trailers: Allowed::NONE,
             in_flight: says_end.then(|| pulse.begin()),
         };
         let upload = Self(Some(Box::new(inner)));
@@ -143,6 +147,13 @@ impl Upload {
         }
     }
 
+    /// Lets these fields behind the body through. Without it none is.
+    pub fn allow(&mut self, trailers: Allowed) {
+        if let Some(inner) = &mut self.0 {
+            inner.trailers = trailers;
+        }
+    }
+
     /// How far it is, for whoever answers while it is still coming. Nothing for a request without a body.
     pub fn progress(&self) -> Option<Progress> {
         self.0.as_ref().map(|inner| inner.progress.clone())
@@ -165,7 +176,13 @@ impl Inner {
             None if self.says_end && !self.body.is_end_stream() => Some(Err(BodyFault::Broken)),
             None => None,
             Some(Err(_)) => Some(Err(BodyFault::Broken)),
-            Some(Ok(frame)) => Some(self.count(frame)),
+            Some(Ok(frame)) => match frame.into_trailers() {
+                Err(frame) => Some(self.count(frame)),
+                Ok(trailers) => match self.trailers.keep(&trailers) {
+                    Ok(kept) => kept.map(|kept| Ok(Frame::trailers(kept))),
+                    Err(_) => Some(Err(BodyFault::Broken)),
+                },
+            },
         })
     }
 
@@ -189,19 +206,12 @@ impl Body for Upload {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
-        loop {
-            let Some(inner) = &mut self.0 else { return Poll::Ready(None) };
-            let frame = ready!(inner.poll_frame(cx));
-            match &frame {
-                // Trailers of a client end here; an allow-list is the only way in, and it is empty.
-                Some(Ok(frame)) if frame.is_trailers() => continue,
-                Some(Err(fault)) => {
-                    let _ = inner.progress.0.fault.set(*fault);
-                }
-                _ => {}
-            }
-            return Poll::Ready(frame);
+        let Some(inner) = &mut self.0 else { return Poll::Ready(None) };
+        let frame = ready!(inner.poll_frame(cx));
+        if let Some(Err(fault)) = &frame {
+            let _ = inner.progress.0.fault.set(*fault);
         }
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {

@@ -18,6 +18,7 @@ mod pattern;
 mod profiles;
 mod redirects;
 mod routes;
+mod trailers;
 mod webhook;
 
 use std::collections::{BTreeMap, BTreeSet};

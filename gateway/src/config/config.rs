@@ -99,6 +99,10 @@ pub struct Server {
     pub trusted_proxies: Vec<Cidr>,
     pub double_slash: DoubleSlash,
     pub encoded_slash: EncodedSlash,
+    /// Fields behind a request's body that its upstream gets.
+    pub request_trailers: Vec<HeaderName>,
+    /// Fields behind an answer's body that its client gets.
+    pub response_trailers: Vec<HeaderName>,
 }
 
 /// What to do with `//` in a path.

@@ -95,6 +95,10 @@ pub struct Server {
     pub double_slash: DoubleSlash,
     /// What to do with `%2F` in a path.
     pub encoded_slash: EncodedSlash,
+    /// Fields behind a request's body in chunks that its upstream gets; all others are dropped.
+    pub request_trailers: Vec<String>,
+    /// Fields behind an answer's body that a client gets that takes them; all others are dropped.
+    pub response_trailers: Vec<String>,
 }
 
 impl Default for Server {
@@ -115,6 +119,8 @@ impl Default for Server {
             trusted_proxies: Vec::new(),
             double_slash: DoubleSlash::Merge,
             encoded_slash: EncodedSlash::Reject,
+            request_trailers: Vec::new(),
+            response_trailers: Vec::new(),
         }
     }
 }

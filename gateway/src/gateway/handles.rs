@@ -37,6 +37,7 @@ use crate::{
     },
     stack::{self, Front, RouteParts},
     telemetry::{Telemetry, names::CHANGE},
+    trailers::{self, Allowed},
     upstream::{
         forward::{Deadlines, Forward, Upstream},
         pool::{self, Pool},
@@ -190,6 +191,10 @@ impl Handles {
                     .map(|route| route.body_bytes_max)
                     .fold(server.body_bytes_max, u64::max),
                 body_idle: server.body_idle_timeout,
+                trailers: trailers::Rules {
+                    request: Allowed::new(&server.request_trailers),
+                    response: Allowed::new(&server.response_trailers),
+                },
             },
             table: self.table.clone(),
             switchboard: self.switchboard.clone(),

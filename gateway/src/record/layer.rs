@@ -32,6 +32,7 @@ use crate::{
     reply::{Answered, Reply},
     server::{inbound::Inbound, peer::Peer},
     telemetry::lines::Lines,
+    trailers::Allowed,
 };
 
 /// A request as it arrives.
@@ -124,8 +125,15 @@ where
         });
         let method = request.method().clone();
         let understood = line.as_ref().map(|line| line.understood.clone());
-        let exchange =
-            Exchange { started, id, client: peer.ip, peer, span: span.clone(), understood };
+        let exchange = Exchange {
+            started,
+            id,
+            client: peer.ip,
+            peer,
+            trailers: Allowed::NONE,
+            span: span.clone(),
+            understood,
+        };
         request.extensions_mut().insert(exchange);
         let running = Running::new(self.settings.clone(), started, line, span);
         RecordFuture { future: self.inner.call(request), running: Some(running), method }

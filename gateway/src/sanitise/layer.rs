@@ -17,11 +17,12 @@ use crate::{
     failure::Failure,
     reply::{Refusal, Routed},
     server::inbound::Inbound,
+    trailers::{self, Passing},
     upload::Upload,
 };
 
 /// Bounds and rules for what clients send.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Rules {
     /// Where servers read paths differently.
     pub path: PathRules,
@@ -29,6 +30,8 @@ pub struct Rules {
     pub body_bytes_max: u64,
     /// The time between two pieces of a body.
     pub body_idle: Duration,
+    /// Fields behind a body that may pass.
+    pub trailers: trailers::Rules,
 }
 
 /// Lets through only requests that can be read in one way.
@@ -56,11 +59,18 @@ impl<S> Sanitise<S> {
         // First of all, because only an upload that is one is read to its end when the request is refused.
         let says_end = parts.version == Version::HTTP_2;
         let waits = !body.is_end_stream() && parts.headers.contains_key(EXPECT);
-        let Rules { body_bytes_max, body_idle, path } = self.rules;
+        let Rules { body_bytes_max, body_idle, path, ref trailers } = self.rules;
+        let mut passing = Passing::of(&parts.headers, parts.version, trailers);
         let upload = Upload::new(body, body_bytes_max, body_idle, waits, says_end, &peer.pulse);
         let client = request::request(&mut parts, &peer, path, length)?;
         // What a client put there is gone by now.
         parts.headers.append(request::X_REQUEST_ID, id);
+        passing.tell(&mut parts.headers);
+        if !passing.response.is_none()
+            && let Some(exchange) = parts.extensions.get_mut::<Exchange>()
+        {
+            exchange.trailers = passing.response;
+        }
         if client != peer.ip
             && let Some(exchange) = parts.extensions.get_mut::<Exchange>()
         {
@@ -70,7 +80,9 @@ impl<S> Sanitise<S> {
             // It is empty: each request is understood once.
             let _ = understood.set(Understood { client, path: parts.uri.path().to_owned() });
         }
-        Ok(Request::from_parts(parts, upload.map_err(Failure::Body)?))
+        let mut upload = upload.map_err(Failure::Body)?;
+        upload.allow(passing.request);
+        Ok(Request::from_parts(parts, upload))
     }
 }
 

@@ -21,6 +21,7 @@ use super::{
 };
 use crate::{
     failure::{Failure, UpstreamFault},
+    trailers::Allowed,
     upload::Progress,
 };
 
@@ -32,6 +33,8 @@ pub struct Answer {
     end: End,
     /// The request's body, which a client may have broken.
     upload: Option<Progress>,
+    /// Fields behind the body that its client may get.
+    trailers: Allowed,
     /// The time between two pieces.
     idle: Duration,
     /// Whether the lane's timer stands for the piece that is waited for. It is only set once there is something to wait
@@ -56,18 +59,37 @@ impl Answer {
         pool: Arc<Pool>,
         idle: Duration,
     ) -> Self {
-        let end = End::Pooled(pool);
-        let mut answer = Self { lane: Some(lane), end, upload, idle, timed: false };
-        answer.release_if_over();
-        answer
+        Self::new(lane, End::Pooled(pool), upload, idle)
     }
 
     /// A body that came before the request's end, which a task goes on sending.
     pub fn early(mut lane: Box<Lane>, upload: Option<Progress>, idle: Duration) -> Self {
         let end = End::Early(lane.detach());
-        let mut answer = Self { lane: Some(lane), end, upload, idle, timed: false };
+        Self::new(lane, end, upload, idle)
+    }
+
+    fn new(lane: Box<Lane>, end: End, upload: Option<Progress>, idle: Duration) -> Self {
+        let trailers = Allowed::NONE;
+        let mut answer = Self { lane: Some(lane), end, upload, trailers, idle, timed: false };
         answer.release_if_over();
         answer
+    }
+
+    /// Lets these fields behind the body through. Without it none is.
+    pub fn with_trailers(mut self, allowed: Allowed) -> Self {
+        self.trailers = allowed;
+        self
+    }
+
+    /// What of a frame the client gets; nothing when it is over with that.
+    fn pass(&self, frame: Frame<Bytes>) -> Option<Result<Frame<Bytes>, Failure>> {
+        match frame.into_trailers() {
+            Err(frame) => Some(Ok(frame)),
+            Ok(trailers) => match self.trailers.keep(&trailers) {
+                Ok(kept) => kept.map(|kept| Ok(Frame::trailers(kept))),
+                Err(_) => Some(Err(Failure::Upstream(UpstreamFault::BodyCut))),
+            },
+        }
     }
 
     /// Lets go of the connection when the body is over.
@@ -114,9 +136,13 @@ impl Body for Answer {
                 this.lane = None;
                 Some(Err(this.blame(fault)))
             }
-            piece => {
+            Some(Ok(frame)) => {
                 this.release_if_over();
-                piece.and_then(Result::ok).map(|piece| Ok(Frame::data(piece)))
+                this.pass(frame)
+            }
+            None => {
+                this.release_if_over();
+                None
             }
         })
     }

@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use http::{Request, Response, uri::Authority};
+use http::{Request, Response, header::TRAILER, uri::Authority};
 use portcullis::rejected::Rejected;
 use tokio::time::Instant;
 use tower_service::Service;
@@ -30,8 +30,9 @@ use crate::{
     failure::{BodyFault, Failure, UpstreamFault},
     record::{span, traffic::Calls},
     sanitise,
+    trailers::Allowed,
     upload::{Progress, Upload},
-    wire::response::read::Head,
+    wire::{body::Body, response::read::Head},
 };
 
 /// One upstream as one worker sees it.
@@ -115,6 +116,8 @@ struct Attempt {
     /// When nothing is waited for any longer, and the time that was allowed until then.
     end: (Instant, Duration),
     upload: Option<Progress>,
+    /// Fields behind the answer's body that the client may get.
+    trailers: Allowed,
     span: Option<tracing::Span>,
 }
 
@@ -122,6 +125,7 @@ impl Attempt {
     fn new(upstream: Arc<Upstream>, deadlines: Deadlines, request: &mut Request<Upload>) -> Self {
         let exchange = request.extensions().get::<Exchange>();
         let parent = exchange.and_then(|exchange| exchange.span.as_ref());
+        let trailers = exchange.map_or(Allowed::NONE, |exchange| exchange.trailers.clone());
         let span = parent.map(|parent| span::client(parent, &upstream.name, request.method()));
         let started = Instant::now();
         let head = exchange.map_or(started, |exchange| exchange.started.into());
@@ -133,7 +137,7 @@ impl Attempt {
         }
         let response_timeout = deadlines.response.unwrap_or(upstream.response_timeout);
         let upload = request.body().progress();
-        Self { upstream, started, response_timeout, end, upload, span }
+        Self { upstream, started, response_timeout, end, upload, trailers, span }
     }
 
     async fn run(&self, request: &mut Request<Upload>) -> Result<Response<Answer>, Failure> {
@@ -212,15 +216,21 @@ impl Attempt {
     }
 
     fn answer(&self, head: Head, lane: Box<Lane>) -> Result<Response<Answer>, Failure> {
+        let trailers = self.trailers.without(&head.named);
         let mut parts = head.parts;
         sanitise::response::response(&mut parts);
+        if matches!(head.body, Body::Chunked(_))
+            && let Some(announced) = trailers.announced(&head.trailers)
+        {
+            parts.headers.insert(TRAILER, announced);
+        }
         let idle = self.upstream.body_idle_timeout;
         let answer = if lane.is_sending() {
             Answer::early(lane, self.upload.clone(), idle)
         } else {
             Answer::pooled(lane, self.upload.clone(), self.upstream.pool.clone(), idle)
         };
-        Ok(Response::from_parts(parts, answer))
+        Ok(Response::from_parts(parts, answer.with_trailers(trailers)))
     }
 
     /// Whose fault it was. A connection that broke while the client broke its upload, or kept the upstream waiting for it,

@@ -17,7 +17,7 @@ use std::{
 
 use bytes::{Buf, Bytes, BytesMut};
 use http::{Method, Request};
-use http_body::Body as _;
+use http_body::{Body as _, Frame};
 use socket2::SockRef;
 use tokio::{
     io::AsyncWrite,
@@ -38,6 +38,7 @@ use crate::{
         body::{Body, Found},
         request::write::{self, Framing},
         response::read::{self, Head},
+        trailers,
     },
 };
 
@@ -198,14 +199,17 @@ impl Lane {
         Ok(None)
     }
 
-    /// The next piece of the answer's body.
+    /// The next piece of the answer's body, or the fields behind it.
     pub fn poll_body(
         &mut self,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Bytes, UpstreamFault>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, UpstreamFault>>> {
         loop {
             match self.receiving.body.read(&mut self.read) {
-                Ok(Found::Piece(piece)) => return Poll::Ready(Some(Ok(piece))),
+                Ok(Found::Piece(piece)) => return Poll::Ready(Some(Ok(Frame::data(piece)))),
+                Ok(Found::Trailers(fields)) => {
+                    return Poll::Ready(Some(Ok(Frame::trailers(*fields))));
+                }
                 Ok(Found::End) => return Poll::Ready(None),
                 Err(_) => return Poll::Ready(Some(Err(UpstreamFault::BodyCut))),
                 Ok(Found::More) => match ready!(self.poll_read(cx)) {
@@ -325,10 +329,9 @@ impl Sending {
             ready!(self.poll_write(out, cx))?;
             let Some((upload, framing)) = &mut self.upload else { return Poll::Ready(Ok(())) };
             match ready!(Pin::new(upload).poll_frame(cx)) {
-                Some(Ok(frame)) => {
-                    if let Ok(piece) = frame.into_data()
-                        && !piece.is_empty()
-                    {
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(piece) if piece.is_empty() => {}
+                    Ok(piece) => {
                         if *framing == Framing::Length {
                             let left = self.promised.checked_sub(piece.len() as u64);
                             self.promised = left.ok_or(Broken::Upload(BodyFault::Broken))?;
@@ -336,7 +339,16 @@ impl Sending {
                         self.behind = write::piece(*framing, &piece, &mut self.before);
                         self.piece = piece;
                     }
-                }
+                    // Behind a body with a length there is no place for them.
+                    Err(frame) if *framing == Framing::Chunked => {
+                        trailers::write(
+                            &mut self.before,
+                            &frame.into_trailers().unwrap_or_default(),
+                        );
+                        self.upload = None;
+                    }
+                    Err(_) => {}
+                },
                 Some(Err(fault)) => return Poll::Ready(Err(Broken::Upload(fault))),
                 // A body that ends short would have the upstream read the next request as its rest.
                 None if self.promised > 0 => {
@@ -419,7 +431,7 @@ mod tests {
         poll_fn(|cx| lane.poll_head(cx)).await.unwrap();
         let mut body = Vec::new();
         while let Some(piece) = poll_fn(|cx| lane.poll_body(cx)).await {
-            body.extend_from_slice(&piece.unwrap());
+            body.extend_from_slice(piece.unwrap().data_ref().unwrap());
         }
         body
     }

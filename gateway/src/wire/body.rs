@@ -1,14 +1,15 @@
-//! Reads the body of a response out of the bytes that came.
+//! Reads the body of a message out of the bytes that came.
 //!
 //! Strict where leniency would let two readers disagree: a chunk's size is hex digits and nothing else but an extension,
 //! lines end in CRLF, and what follows the end belongs to nobody.
 
 use bytes::{Buf, Bytes, BytesMut};
+use http::HeaderMap;
+
+use super::trailers;
 
 /// The longest line within a chunked body: a size with its extension, or a trailer field.
 const LINE_BYTES_MAX: usize = 4 * 1024;
-/// Bytes of all trailers together.
-const TRAILER_BYTES_MAX: usize = 16 * 1024;
 
 /// What is left of a body, and how it is framed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,7 +31,7 @@ pub enum Chunked {
     Data(u64),
     /// Behind a chunk's data, before its CRLF.
     DataEnd,
-    /// Within the trailers, of which so many bytes have come.
+    /// Within the trailers, of which so many bytes were looked at.
     Trailers(usize),
     /// Over.
     End,
@@ -41,6 +42,8 @@ pub enum Chunked {
 pub enum Found {
     /// A piece of the body.
     Piece(Bytes),
+    /// The fields behind it, with which it ends.
+    Trailers(Box<HeaderMap>),
     /// Nothing yet.
     More,
     /// The end.
@@ -122,16 +125,12 @@ impl Chunked {
                     }
                     Some(_) => return Err(Malformed),
                 },
-                // Trailers end here: no layer reads them yet, and what nobody reads nobody should forward.
-                Self::Trailers(seen) => match line(bytes)? {
+                Self::Trailers(seen) => match trailers::read(bytes, seen)? {
                     None => return Ok(Found::More),
-                    Some(line) if line.is_empty() => Self::End,
-                    Some(line) => {
-                        let seen = *seen + line.len();
-                        if seen > TRAILER_BYTES_MAX {
-                            return Err(Malformed);
-                        }
-                        Self::Trailers(seen)
+                    Some(fields) => {
+                        *self = Self::End;
+                        let empty = fields.is_empty();
+                        return Ok(if empty { Found::End } else { Found::Trailers(fields.into()) });
                     }
                 },
             };
@@ -139,8 +138,17 @@ impl Chunked {
     }
 }
 
-/// Takes a line without its CRLF. It has no control bytes, a second CR least of all.
+/// Takes a line without its CRLF.
 fn line(bytes: &mut BytesMut) -> Result<Option<Bytes>, Malformed> {
+    let Some(length) = line_length(bytes)? else { return Ok(None) };
+    let mut line = bytes.split_to(length + 2).freeze();
+    line.truncate(length);
+    Ok(Some(line))
+}
+
+/// How long the line at the start of `bytes` is without its CRLF, once it is whole. It has no control bytes, a second CR
+/// least of all.
+pub(super) fn line_length(bytes: &[u8]) -> Result<Option<usize>, Malformed> {
     let Some(end) = bytes.iter().position(|&byte| byte == b'\n') else {
         return if bytes.len() > LINE_BYTES_MAX { Err(Malformed) } else { Ok(None) };
     };
@@ -152,9 +160,7 @@ fn line(bytes: &mut BytesMut) -> Result<Option<Bytes>, Malformed> {
     {
         return Err(Malformed);
     }
-    let mut line = bytes.split_to(end + 1).freeze();
-    line.truncate(end - 1);
-    Ok(Some(line))
+    Ok(Some(end - 1))
 }
 
 /// `chunk-size [ chunk-ext ]`
@@ -183,12 +189,8 @@ mod tests {
         let (mut bytes, mut out) = (BytesMut::new(), Vec::new());
         for part in wire.chunks(step.max(1)) {
             bytes.extend_from_slice(part);
-            loop {
-                match body.read(&mut bytes)? {
-                    Found::Piece(piece) => out.extend_from_slice(&piece),
-                    Found::More => break,
-                    Found::End => break,
-                }
+            while let Found::Piece(piece) = body.read(&mut bytes)? {
+                out.extend_from_slice(&piece);
             }
         }
         Ok((out, body.is_over(), bytes.len()))
@@ -211,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn chunks_are_joined_and_extensions_and_trailers_end_here() {
+    fn chunks_are_joined_and_extensions_end_here() {
         assert_eq!(chunked("3\r\nabc\r\n0\r\n\r\n"), Ok(("abc".to_owned(), true, 0)));
         assert_eq!(
             chunked("3;x=1\r\nabc\r\nA\r\n0123456789\r\n0\r\nx-t: 1\r\n\r\n"),

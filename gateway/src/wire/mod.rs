@@ -4,11 +4,12 @@
 //! gateway's user time. A request whose connection turns out dead can be sent again without having been copied. And a
 //! message that could be read in two ways is refused here, where all of its head is seen.
 //!
-//! `request` and `response` read and write heads, `body` reads bodies.
+//! `request` and `response` read and write heads, `body` reads bodies, and `trailers` is about the fields behind them.
 
 pub mod body;
 pub mod request;
 pub mod response;
+pub mod trailers;
 
 use bytes::{Bytes, BytesMut};
 

@@ -162,17 +162,22 @@ impl Scene {
                 .keys("[log]", "level = \"warn\"\naccess = false")
                 .keys("[server]", &format!("{short}\n{keys}"))
         };
-        let (plain, trusted, kept) = tokio::join!(
+        let (plain, trusted, kept, trailers) = tokio::join!(
             quiet("").start(),
             quiet("trusted_proxies = [\"127.0.0.0/8\"]").start(),
-            quiet("double_slash = \"keep\"\nencoded_slash = \"keep\"").start()
+            quiet("double_slash = \"keep\"\nencoded_slash = \"keep\"").start(),
+            quiet(
+                "request_trailers = [\"x-sum\", \"grpc-status\"]\nresponse_trailers = [\"x-sum\"]"
+            )
+            .start()
         );
         let addresses = BTreeMap::from([
             (Profile::Plain, plain.address()),
             (Profile::Trusted, trusted.address()),
             (Profile::Kept, kept.address()),
+            (Profile::Trailers, trailers.address()),
         ]);
-        Self { recorder, gateways: vec![plain, trusted, kept].into(), addresses }
+        Self { recorder, gateways: vec![plain, trusted, kept, trailers].into(), addresses }
     }
 
     /// Sends all cases, some at once, each from an address of its own, with a plain GET behind one in so many. Answers what

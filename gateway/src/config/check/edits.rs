@@ -119,10 +119,23 @@ fn merged_half(upstream: &HeaderEdits, mut route: HeaderEdits) -> HeaderEdits {
 
 /// The name of a field that an operator may decide on.
 pub(super) fn field(text: &str) -> Result<HeaderName, Wrong> {
-    let name = HeaderName::from_bytes(text.as_bytes())
-        .map_err(|_| Wrong::from(format!("\"{text}\" is not the name of a header field")))?;
+    let name = name(text)?;
+    match kept(&name) {
+        None => Ok(name),
+        Some(wrong) => Err(format!("`{name}` can't be set or removed: it {wrong}").into()),
+    }
+}
+
+/// The name of any field.
+pub(super) fn name(text: &str) -> Result<HeaderName, Wrong> {
+    HeaderName::from_bytes(text.as_bytes())
+        .map_err(|_| format!("\"{text}\" is not the name of a header field").into())
+}
+
+/// Why a field is the gateway's alone, if it is.
+pub(super) fn kept(name: &HeaderName) -> Option<&'static str> {
     let lower = name.as_str();
-    let wrong = match lower {
+    Some(match lower {
         "content-length" | "transfer-encoding" => {
             "frames the message, and that is the gateway's to say"
         }
@@ -134,9 +147,8 @@ pub(super) fn field(text: &str) -> Result<HeaderName, Wrong> {
         _ if fields::is_alias(lower) => {
             "is read by some servers as another field, which the gateway keeps"
         }
-        _ => return Ok(name),
-    };
-    Err(format!("`{lower}` can't be set or removed: it {wrong}").into())
+        _ => return None,
+    })
 }
 
 pub(super) fn value(name: &str, text: &str) -> Result<HeaderValue, Wrong> {

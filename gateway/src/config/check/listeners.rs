@@ -24,6 +24,9 @@ impl Check<'_, '_> {
             let site = site.key("trusted_proxies").item(index);
             trusted_proxies.extend(self.accept(site, address::cidr(text)));
         }
+        let request_trailers = self.trailers(site.key("request_trailers"), &file.request_trailers);
+        let response_trailers =
+            self.trailers(site.key("response_trailers"), &file.response_trailers);
         Some(Server {
             listen: listen?,
             workers: file.workers.unwrap_or_else(cores),
@@ -47,6 +50,8 @@ impl Check<'_, '_> {
                 file::EncodedSlash::Reject => EncodedSlash::Reject,
                 file::EncodedSlash::Keep => EncodedSlash::Keep,
             },
+            request_trailers,
+            response_trailers,
         })
     }
 

@@ -34,7 +34,7 @@ impl http_body::Body for Body {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
-        self.0.poll_piece(cx).map(|piece| piece.map(|piece| piece.map(Frame::data)))
+        self.0.poll_frame(cx)
     }
 
     fn is_end_stream(&self) -> bool {

@@ -299,9 +299,15 @@ impl<I: AsyncRead + AsyncWrite + Unpin + Send + std::fmt::Debug + 'static> Conne
                     let Poll::Ready(frame) = body.as_mut().poll_frame(cx) else { break };
                     match frame {
                         Some(Ok(frame)) => {
-                            // Trailers of an answer end at the gateway.
-                            let data = frame.into_data().unwrap_or_default();
-                            self.outgoing.push(data).map_err(|_| Over)?;
+                            let pushed = match frame.into_data() {
+                                Ok(data) => self.outgoing.push(data),
+                                // Those that may not pass never got here.
+                                Err(frame) => {
+                                    let trailers = frame.into_trailers().unwrap_or_default();
+                                    self.outgoing.end_with(&trailers)
+                                }
+                            };
+                            pushed.map_err(|_| Over)?;
                             continue;
                         }
                         Some(Err(_)) => {

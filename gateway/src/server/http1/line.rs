@@ -12,6 +12,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
+use http_body::Frame;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::io::poll_read_buf;
 
@@ -90,17 +91,20 @@ impl<I: AsyncRead + Unpin> Reading<I> {
         }
     }
 
-    /// The next piece of the body.
-    pub(super) fn poll_piece(
+    /// The next piece of the body, or the fields behind it.
+    pub(super) fn poll_frame(
         &mut self,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Bytes, Broken>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         if self.upload.broken {
             return Poll::Ready(Some(Err(Broken)));
         }
         loop {
             match self.body.read(&mut self.ahead) {
-                Ok(Found::Piece(piece)) => return Poll::Ready(Some(Ok(piece))),
+                Ok(Found::Piece(piece)) => return Poll::Ready(Some(Ok(Frame::data(piece)))),
+                Ok(Found::Trailers(fields)) => {
+                    return Poll::Ready(Some(Ok(Frame::trailers(*fields))));
+                }
                 Ok(Found::End) => return Poll::Ready(None),
                 Ok(Found::More) => match ready!(self.poll_fill(cx)) {
                     Ok(1..) => {}
@@ -127,8 +131,8 @@ impl<I: AsyncRead + Unpin> Reading<I> {
     /// Reads for nothing what of the body has come, and says how much it was.
     pub(super) fn discard(&mut self, cx: &mut Context<'_>) -> u64 {
         let mut length = 0;
-        while let Poll::Ready(Some(Ok(piece))) = self.poll_piece(cx) {
-            length += piece.len() as u64;
+        while let Poll::Ready(Some(Ok(frame))) = self.poll_frame(cx) {
+            length += frame.data_ref().map_or(0, |piece| piece.len() as u64);
         }
         length
     }
@@ -136,8 +140,8 @@ impl<I: AsyncRead + Unpin> Reading<I> {
 
 /// A line as a body sees it, whatever the socket is.
 pub(super) trait Source: Send + Sync + std::fmt::Debug {
-    /// The next piece, for whoever holds the body.
-    fn poll_piece(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Broken>>>;
+    /// The next piece, or the fields behind the last, for whoever holds the body.
+    fn poll_frame(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>>;
     /// What is left of the body.
     fn left(&self) -> Body;
     /// Nobody holds the body any longer.
@@ -145,18 +149,18 @@ pub(super) trait Source: Send + Sync + std::fmt::Debug {
 }
 
 impl<I: AsyncRead + AsyncWrite + Unpin + Send + std::fmt::Debug> Source for Line<I> {
-    fn poll_piece(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Broken>>> {
+    fn poll_frame(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         let mut reading = self.lock();
         if reading.upload.waits && !reading.upload.asked {
             reading.upload.asked = true;
             reading.upload.wake();
         }
-        let piece = reading.poll_piece(cx);
-        reading.upload.awaited = piece.is_pending();
+        let frame = reading.poll_frame(cx);
+        reading.upload.awaited = frame.is_pending();
         if reading.body.is_over() || reading.upload.broken {
             reading.upload.wake();
         }
-        piece
+        frame
     }
 
     fn left(&self) -> Body {

@@ -10,10 +10,14 @@ use std::{
 };
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
+use http::HeaderMap;
 use tokio::io::AsyncWrite;
 use tokio_util::io::poll_write_buf;
 
-use crate::wire::response::write::{self, Framing};
+use crate::wire::{
+    response::write::{self, Framing},
+    trailers,
+};
 
 /// Pieces up to this size are copied: it costs less than a second slice for the kernel.
 const COPIED_MAX: usize = 8 * 1024;
@@ -106,6 +110,17 @@ impl Outgoing {
         Ok(())
     }
 
+    /// The body is over, with fields behind it; only while there [is room](Self::has_room). They go nowhere where its framing
+    /// has no place for them.
+    pub(super) fn end_with(&mut self, trailers: &HeaderMap) -> Result<(), NotAsPromised> {
+        if self.framing != Some(Framing::Chunked) {
+            return self.end();
+        }
+        self.framing = None;
+        trailers::write(&mut self.out, trailers);
+        Ok(())
+    }
+
     /// Writes what is there. Ready when something was written, or there is nothing.
     pub(super) fn poll_write<I: AsyncWrite + Unpin>(
         &mut self,
@@ -172,6 +187,23 @@ mod tests {
         outgoing.begin(Framing::Length(3));
         outgoing.push(Bytes::from_static(b"ab")).unwrap();
         assert!(outgoing.end().is_err());
+    }
+
+    #[tokio::test]
+    async fn fields_stand_behind_the_last_chunk_and_nowhere_else() {
+        let mut trailers = HeaderMap::new();
+        trailers.insert("x-sum", "7".parse().unwrap());
+        let mut outgoing = Outgoing::new();
+        outgoing.begin(Framing::Chunked);
+        outgoing.push(Bytes::from_static(b"abc")).unwrap();
+        outgoing.end_with(&trailers).unwrap();
+        assert_eq!(written(&mut outgoing).await, "3\r\nabc\r\n0\r\nx-sum: 7\r\n\r\n");
+        for framing in [Framing::UntilClose, Framing::Length(3), Framing::None] {
+            outgoing.begin(framing);
+            let _ = outgoing.push(Bytes::from_static(b"abc"));
+            outgoing.end_with(&trailers).unwrap();
+            assert!(!written(&mut outgoing).await.contains("x-sum"), "{framing:?}");
+        }
     }
 
     #[test]

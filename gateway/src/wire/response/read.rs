@@ -10,7 +10,7 @@ use std::mem::MaybeUninit;
 use bytes::{Bytes, BytesMut};
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode,
-    header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING},
+    header::{CONNECTION, CONTENT_LENGTH, TRAILER, TRANSFER_ENCODING},
     response::Parts,
 };
 
@@ -32,6 +32,10 @@ pub struct Head {
     pub body: Body,
     /// Whether the upstream keeps the connection.
     pub keeps: bool,
+    /// Fields that end here wherever they stand, because `Connection` names them.
+    pub named: Vec<HeaderName>,
+    /// Fields that are said to come behind the body.
+    pub trailers: Vec<HeaderName>,
 }
 
 /// Takes a head out of `bytes`; nothing while it is incomplete. Whether the answer has a body follows from the method, too.
@@ -80,7 +84,7 @@ pub fn head(bytes: &mut BytesMut, method: &Method) -> Result<Option<Head>, Malfo
     wire::put_back(bytes, taken.slice(length..));
     let body = said.framing(parts.status, method, http11)?;
     let keeps = http11 && body != Body::UntilClose && !said.closes;
-    Ok(Some(Head { parts, body, keeps }))
+    Ok(Some(Head { parts, body, keeps, named: said.named, trailers: said.trailers }))
 }
 
 fn value(taken: &Bytes, value: &[u8]) -> Result<HeaderValue, Malformed> {
@@ -98,6 +102,8 @@ struct Said {
     closes: bool,
     /// Fields that `Connection` names. Nearly always it names none.
     named: Vec<HeaderName>,
+    /// Fields that `Trailer` names.
+    trailers: Vec<HeaderName>,
 }
 
 impl Said {
@@ -110,6 +116,10 @@ impl Said {
             }
             TRANSFER_ENCODING => self.chunked = true,
             CONNECTION => self.connection(value),
+            TRAILER => {
+                let names = value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
+                self.trailers.extend(names.filter_map(|name| HeaderName::from_bytes(name).ok()));
+            }
             // A service that echoes what it was told would tell it to a client, who might take it for the gateway's word.
             _ => return Ok(hop_by_hop(name.as_str()) || for_upstreams(name.as_str())),
         }

@@ -37,6 +37,7 @@ use portcullis_gateway::{
         peer::Peer,
     },
     stack::{self, Front, RouteParts},
+    trailers,
     upstream::{
         forward::{Deadlines, Forward, Upstream},
         pool::Pool,
@@ -230,6 +231,7 @@ async fn stand(script: Rc<RefCell<Script>>, breaker: Breaker) -> Serve {
                 },
                 body_bytes_max: 64 * 1024,
                 body_idle: SHORT,
+                trailers: trailers::Rules::default(),
             },
             table: Arc::new(Table::new(&config.routes, &[], &[])),
             switchboard,

@@ -57,6 +57,8 @@ pub enum Profile {
     Trusted,
     /// `//` and `%2F` are kept.
     Kept,
+    /// Some fields may stand behind a body.
+    Trailers,
 }
 
 /// What must come of a case.
@@ -216,6 +218,7 @@ impl Family {
                     case.on = match rest.trim() {
                         "trusted" => Profile::Trusted,
                         "kept" => Profile::Kept,
+                        "trailers" => Profile::Trailers,
                         other => panic!("{}: there is no profile {other:?}", self.place),
                     }
                 }

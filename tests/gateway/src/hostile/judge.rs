@@ -55,7 +55,7 @@ fn dirty(case: &Case, from: Ipv4Addr, came: &Came, sent: &[Message], seen: &[See
     let mut next = 0;
     for Seen { message, fault } in seen {
         dirty.extend(fault.clone());
-        dirty.extend(dirt(message, from, case.on == Profile::Trusted, kept));
+        dirty.extend(dirt(message, from, case.on));
         if !message.complete {
             // A client that broke off: the connection was closed behind it, so that nobody takes it for whole.
             continue;
@@ -75,7 +75,7 @@ fn dirty(case: &Case, from: Ipv4Addr, came: &Came, sent: &[Message], seen: &[See
                 String::from_utf8_lossy(&message.body)
             )),
             Some(at) => {
-                dirty.extend(invented(&sent[at], message));
+                dirty.extend(invented(case.on, &sent[at], message));
                 next = at + 1;
             }
         }
@@ -84,9 +84,14 @@ fn dirty(case: &Case, from: Ipv4Addr, came: &Came, sent: &[Message], seen: &[See
 }
 
 /// Fields that neither the client nor the gateway can have said.
-fn invented(sent: &Message, seen: &Message) -> Vec<String> {
+fn invented(on: Profile, sent: &Message, seen: &Message) -> Vec<String> {
+    // What it says of trailers is its own; `dirt` looks at that.
+    let of_trailers =
+        |name: &str| on == Profile::Trailers && ["te", "connection", "trailer"].contains(&name);
     let foreign = |(name, value): &&(String, Vec<u8>)| {
-        !OURS.contains(&&**name) && !sent.all(name).any(|other| other == value)
+        !of_trailers(name)
+            && !OURS.contains(&&**name)
+            && !sent.all(name).any(|other| other == value)
     };
     let foreign = seen.fields.iter().filter(foreign);
     foreign.map(|(name, _)| format!("nobody said {name}")).collect()
@@ -173,5 +178,8 @@ fn shown(message: &Message) -> Vec<u8> {
         shown.extend([name.as_bytes(), b": ", value, b"\r\n"].concat());
     }
     shown.extend([b"\r\n", &message.body[..]].concat());
+    for (name, value) in &message.trailers {
+        shown.extend([b"\r\n", name.as_bytes(), b": ", value].concat());
+    }
     shown.to_ascii_lowercase()
 }

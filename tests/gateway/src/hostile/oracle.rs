@@ -5,6 +5,8 @@
 
 use std::net::Ipv4Addr;
 
+use super::corpus::Profile;
+
 /// A request that can be read in one way.
 #[derive(Debug, Clone, Default)]
 pub struct Message {
@@ -16,12 +18,14 @@ pub struct Message {
     pub fields: Vec<(String, Vec<u8>)>,
     /// The body without its framing, as far as it came.
     pub body: Vec<u8>,
+    /// Fields behind the body, those that are fields.
+    pub trailers: Vec<(String, Vec<u8>)>,
     /// Whether it came to its end.
     pub complete: bool,
     /// The head letter for letter.
     head: Vec<u8>,
     http11: bool,
-    /// Whether its chunks have only one spelling.
+    /// Whether its chunks and what is behind them have only one spelling.
     plain_chunks: bool,
 }
 
@@ -223,7 +227,11 @@ fn chunks(bytes: &[u8], message: &mut Message) -> Result<Option<usize>, &'static
         if trailer.is_empty() {
             return Ok(Some(at));
         }
-        message.plain_chunks = false;
+        let colon = trailer.iter().position(|&byte| byte == b':').unwrap_or(0);
+        let (name, value) =
+            (&trailer[..colon], trailer.get(colon + 1..).unwrap_or_default().trim_ascii());
+        message.plain_chunks &= is_token(name) && trailer == [name, b": ", value].concat();
+        message.trailers.push((String::from_utf8_lossy(name).to_lowercase(), value.to_vec()));
     }
 }
 
@@ -244,6 +252,9 @@ const NEVER: [&str; 14] = [
     "x-original-url",
     "x-rewrite-url",
 ];
+
+/// Fields that may stand behind a body where a case is about that.
+const TRAILERS: [&str; 2] = ["x-sum", "grpc-status"];
 
 /// What only the gateway says, where these tests configure none of it.
 const OWNED: [&str; 6] = [
@@ -269,12 +280,8 @@ const PROTECTED: [&str; 9] = [
 ];
 
 /// What is dirty about a request that an upstream received from this client, who may say for whom it asks.
-pub(super) fn dirt(
-    message: &Message,
-    from: Ipv4Addr,
-    trusted: bool,
-    kept_slashes: bool,
-) -> Vec<String> {
+pub(super) fn dirt(message: &Message, from: Ipv4Addr, on: Profile) -> Vec<String> {
+    let (trusted, kept_slashes) = (on == Profile::Trusted, on == Profile::Kept);
     let mut dirt = Vec::new();
     let mut found = |is_dirty: bool, what: &str| {
         if is_dirty {
@@ -285,6 +292,11 @@ pub(super) fn dirt(
     found(
         !message.plain_chunks && message.all("transfer-encoding").count() > 0 && message.complete,
         "odd chunks or trailers",
+    );
+    let passes = |name: &str| on == Profile::Trailers && TRAILERS.contains(&name);
+    found(
+        message.trailers.iter().any(|(name, _)| !passes(name)),
+        "a field behind the body that nobody let through",
     );
     found(message.all("transfer-encoding").any(|coding| coding != b"chunked"), "an odd coding");
     found(
@@ -297,7 +309,17 @@ pub(super) fn dirt(
         let folded: String =
             name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
         let is = |list: &[&str]| list.contains(&&*folded);
-        found(is(&NEVER), &format!("{name} came through"));
+        let of_trailers = on == Profile::Trailers
+            && match &**name {
+                "te" => value == b"trailers",
+                "connection" => value == b"te",
+                "trailer" => {
+                    let names = String::from_utf8_lossy(value).into_owned();
+                    names.split(", ").all(passes)
+                }
+                _ => false,
+            };
+        found(is(&NEVER) && !of_trailers, &format!("{name} came through"));
         found(is(&OWNED), &format!("{name} is the gateway's to say"));
         found(
             name.contains(|c: char| !c.is_ascii_alphanumeric() && !"-_.".contains(c)),
@@ -620,7 +642,7 @@ mod tests {
         let found = |more: &str, from: &str, to: &str| {
             let wire = format!("{clean}{more}\r\n").replace(from, to);
             let Read::Whole(message, _) = one(&wire) else { panic!("{wire}") };
-            dirt(&message, Ipv4Addr::new(127, 0, 0, 9), false, false)
+            dirt(&message, Ipv4Addr::new(127, 0, 0, 9), Profile::Plain)
         };
         assert_eq!(found("", "", ""), Vec::<String>::new());
         for more in [
