@@ -107,6 +107,8 @@ pub mod flag_headers;
 pub mod guarded;
 pub mod killswitch;
 pub mod outcome;
+#[cfg(feature = "serde")]
+pub mod overlay;
 #[cfg(feature = "rate-limit")]
 pub mod rate_limit;
 pub mod refuse;

@@ -15,13 +15,14 @@
 //! With the feature `redis`, `Switches::connect("redis://localhost")` shares them with every gateway and service that names the
 //! same server and namespace.
 //!
-//! It acts like the gateway's own writer: a kill is in force here before the store answers, and stays in force when the store
-//! fails, until a later attempt succeeds (one a second); turning on needs the store. What others flip is taken over as soon as it is
-//! heard of; a kill's end is kept by this process, too. Asking takes a load and a look into a map; a
-//! [`KillswitchLayer`](crate::killswitch::KillswitchLayer) takes [`subscriber`](Switches::subscriber).
+//! It acts like the gateway's own writer, and stands on the same [core](crate::overlay): a kill is in force here before the
+//! store answers, and stays in force when the store fails, until a later attempt succeeds (one a second); turning on needs the
+//! store. Each flip is audited. What others flip is taken over as soon as it is heard of; a kill's end is kept by this process,
+//! too. Asking takes a load and a look into a map; a [`KillswitchLayer`](crate::killswitch::KillswitchLayer) takes
+//! [`subscriber`](Switches::subscriber).
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     error::Error,
     fmt,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
@@ -30,20 +31,18 @@ use std::{
 };
 
 use crate::{
-    store::{News, Saved, Store, StoreError},
+    overlay::{self, Overlay},
+    store::{AuditEntry, News, Saved, Store, StoreError},
     switchboard::{
         Switchboard, UnixMillis,
         feature::{Source, State},
         flip::{Flip, FlipError},
     },
-    view::{self, Publisher, Subscriber},
+    view::{self, Subscriber},
 };
 
 /// Between two looks at what has expired and what is not kept yet.
 const KEEP_EVERY: Duration = Duration::from_secs(1);
-
-/// How often a flip is made anew because somebody else was quicker.
-const RACES_MAX: usize = 32;
 
 /// Killswitches on a store. See the [module](self).
 pub struct Switches {
@@ -52,20 +51,13 @@ pub struct Switches {
 }
 
 struct Inner {
-    /// Locked for as long as the store takes; never while `board` is.
+    /// Locked for as long as the store takes; never while `overlay` is.
     store: Mutex<Box<dyn Store>>,
     /// Locked for a few additions.
-    board: Mutex<Board>,
+    overlay: Mutex<Overlay>,
     subscriber: Subscriber,
     stopping: Mutex<bool>,
     stopped: Condvar,
-}
-
-struct Board {
-    publisher: Publisher,
-    board: Switchboard,
-    /// Off here, and the store doesn't know yet.
-    pending: BTreeSet<Arc<str>>,
 }
 
 /// What a flip has done.
@@ -104,13 +96,16 @@ impl Switches {
     /// If the store holds something that can't be read.
     pub fn on(mut store: impl Store + 'static) -> Result<Self, StoreError> {
         let saved = store.load()?.unwrap_or_default();
-        let board = saved.restore(Switchboard::new([], []));
+        let unkept = store.unkept();
+        let board = unkept.iter().fold(saved.restore(Switchboard::new([], [])), |board, unkept| {
+            board.with_state(unkept.0, unkept.1.clone())
+        });
         store.serves(board.revision());
         let (publisher, subscriber) = view::channel(board.clone());
-        let board = Board { publisher, board, pending: BTreeSet::new() };
+        let overlay = Overlay::new(publisher, board, &saved.states, &unkept);
         let inner = Arc::new(Inner {
             store: Mutex::new(Box::new(store)),
-            board: Mutex::new(board),
+            overlay: Mutex::new(overlay),
             subscriber,
             stopping: Mutex::new(false),
             stopped: Condvar::new(),
@@ -119,7 +114,7 @@ impl Switches {
         let listens = Arc::downgrade(&inner);
         inner.store().follow(Arc::new(move |news| {
             if let (News::Newer(newest), Some(inner)) = (news, listens.upgrade()) {
-                inner.board().adopt(&newest);
+                overlay::locked(&inner.overlay).adopt(&newest);
             }
         }));
         let keeper = thread::Builder::new().name("switches".to_owned()).spawn({
@@ -138,6 +133,14 @@ impl Switches {
     /// Every state that somebody decided, by feature.
     pub fn states(&self) -> BTreeMap<String, State> {
         self.inner.subscriber.read(|board| Saved::of(board).states)
+    }
+
+    /// Who did what, the oldest of the last so many entries first. Waits for the store.
+    ///
+    /// # Errors
+    /// If the store can't be read.
+    pub fn audit(&self, last: usize) -> Result<Vec<AuditEntry>, StoreError> {
+        self.inner.store().audit(last)
     }
 
     /// The reading end, for layers.
@@ -173,75 +176,40 @@ impl Inner {
         self.store.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn board(&self) -> MutexGuard<'_, Board> {
-        self.board.lock().unwrap_or_else(PoisonError::into_inner)
+    fn overlay(&self) -> MutexGuard<'_, Overlay> {
+        overlay::locked(&self.overlay)
     }
 
     /// In force first, kept second.
     fn kill(&self, flip: &Flip) -> Result<Flipped, SetError> {
-        let mut board = self.board();
-        let next = board.applied(flip)?;
-        board.pending.extend(flip.features.iter().cloned());
-        board.show_pending(next);
-        drop(board);
-        let saved = self.keep_pending(&mut self.store()).is_ok();
-        Ok(Flipped { revision: self.board().board.revision(), saved })
+        let mut overlay = self.overlay();
+        // A service declares nothing: whatever it names is a feature.
+        overlay.declare(&flip.features);
+        overlay.kill(flip, None, UnixMillis::now())?;
+        drop(overlay);
+        let saved = self.settle(&mut **self.store()).is_ok();
+        Ok(Flipped { revision: self.overlay().revision(), saved })
     }
 
     /// Kept first, in force second.
     fn enable(&self, flip: &Flip) -> Result<Flipped, SetError> {
         let mut store = self.store();
-        let mut refusal = StoreError::Unavailable { what: "it changes too fast".to_owned() };
-        for _ in 0..RACES_MAX {
-            let board = self.board();
-            let (over, next) = (board.board.revision(), board.applied(flip)?);
-            drop(board);
-            match store.save(over, &Saved::of(&next)) {
-                Ok(()) => {
-                    let revision = self.committed(&mut store, next);
-                    return Ok(Flipped { revision, saved: true });
-                }
-                Err(StoreError::Moved { newest }) => self.board().adopt(&newest),
-                Err(error) => {
-                    refusal = error;
-                    break;
-                }
-            }
-        }
-        Err(SetError::NotSaved(refusal))
+        self.overlay().declare(&flip.features);
+        let propose = |overlay: &Overlay| {
+            Ok::<_, SetError>(Some(overlay.proposal_of(flip, None, UnixMillis::now())?))
+        };
+        overlay::commit(&self.overlay, &mut **store, propose, |_| {})?;
+        let revision = self.overlay().revision();
+        // It stands; what the audit is owed of it is tried again.
+        let _ = overlay::write_audit(&self.overlay, &mut **store);
+        Ok(Flipped { revision, saved: true })
     }
 
-    fn keep_pending(&self, store: &mut Box<dyn Store>) -> Result<(), StoreError> {
-        for _ in 0..RACES_MAX {
-            let board = self.board();
-            if board.pending.is_empty() {
-                return Ok(());
-            }
-            let over = board.board.revision();
-            let next = board.board.clone().at_revision(over + 1);
-            drop(board);
-            match store.save(over, &Saved::of(&next)) {
-                Ok(()) => {
-                    self.committed(store, next);
-                    return Ok(());
-                }
-                Err(StoreError::Moved { newest }) => self.board().adopt(&newest),
-                Err(error) => return Err(error),
-            }
-        }
-        Err(StoreError::Unavailable { what: "it changes too fast".to_owned() })
-    }
-
-    fn committed(&self, store: &mut Box<dyn Store>, next: Switchboard) -> u64 {
-        let mut board = self.board();
-        if next.revision() > board.board.revision() {
-            board.pending.clear();
-            board.show(next);
-        }
-        let revision = board.board.revision();
-        drop(board);
-        store.serves(revision);
-        revision
+    /// Gets kept what is in force and isn't, and what the audit is owed.
+    fn settle(&self, store: &mut dyn Store) -> Result<(), StoreError> {
+        overlay::keep(&self.overlay, store, |_| {})?;
+        let _ = overlay::write_audit(&self.overlay, store);
+        Ok(())
     }
 
     /// Until it is told to stop: lifts what has expired, and keeps what is not kept.
@@ -253,49 +221,12 @@ impl Inner {
             if *waited.unwrap_or_else(PoisonError::into_inner).0 {
                 return;
             }
-            self.board().expire(UnixMillis::now());
+            self.overlay().expire(UnixMillis::now());
             let mut store = self.store();
             // A failure is tried again in a second, and what is pending stays in force until then.
-            let _ = self.keep_pending(&mut store);
-            let revision = self.board().board.revision();
+            let _ = self.settle(&mut **store);
+            let revision = self.overlay().revision();
             store.serves(revision);
-        }
-    }
-}
-
-impl Board {
-    fn applied(&self, flip: &Flip) -> Result<Switchboard, FlipError> {
-        // A service declares nothing: whatever it names is a feature.
-        let declared = flip.features.iter().fold(self.board.clone(), |board, name| {
-            if board.id(name).is_some() { board } else { board.with_state(name, State::default()) }
-        });
-        declared.apply(flip, UnixMillis::now())
-    }
-
-    fn show(&mut self, next: Switchboard) {
-        self.board = next;
-        self.publisher.publish(self.board.clone());
-    }
-
-    /// Under the revision that is kept: only the store gives the next one.
-    fn show_pending(&mut self, next: Switchboard) {
-        let revision = self.board.revision();
-        self.show(next.at_revision(revision));
-    }
-
-    fn expire(&mut self, now: UnixMillis) {
-        if let Some(next) = self.board.expire(now) {
-            let lifted =
-                next.features().filter(|(id, _, state)| state.enabled && self.board.is_off(*id));
-            let lifted: Vec<_> = lifted.map(|(_, feature, _)| feature.name.clone()).collect();
-            self.pending.extend(lifted);
-            self.show_pending(next);
-        }
-    }
-
-    fn adopt(&mut self, newest: &Saved) {
-        if let Some(adopted) = newest.adopt(&self.board, &mut self.pending, |_| false) {
-            self.show(adopted.board);
         }
     }
 }
@@ -320,6 +251,12 @@ impl fmt::Debug for Switches {
 impl From<FlipError> for SetError {
     fn from(error: FlipError) -> Self {
         Self::Refused(error)
+    }
+}
+
+impl From<StoreError> for SetError {
+    fn from(error: StoreError) -> Self {
+        Self::NotSaved(error)
     }
 }
 
@@ -356,6 +293,20 @@ mod tests {
         theirs.set("payments", true, "tested", "bob").unwrap();
         assert!(ours.is_enabled("payments"));
         assert_eq!(ours.states(), theirs.states());
+    }
+
+    #[test]
+    fn a_flip_is_audited_with_what_it_changed() {
+        let switches = Switches::on(MemoryStore::new()).unwrap();
+        switches.set("payments", false, "a test", "ada").unwrap();
+        switches.set("payments", true, "tested", "bob").unwrap();
+        let audit = switches.audit(10).unwrap();
+        let told = audit.iter().map(|entry| {
+            let before = entry.before.as_ref().is_some_and(|before| before.enabled);
+            (&*entry.action, &*entry.actor, before, entry.after.enabled, entry.revision)
+        });
+        let told: Vec<_> = told.collect();
+        assert_eq!(told, [("kill", "ada", true, false, 1), ("restore", "bob", false, true, 2)]);
     }
 
     #[test]

@@ -180,6 +180,7 @@ impl Health {
             "status": status,
             "pending": *ledger.pending(),
             "audit_backlog": ledger.audit_backlog(),
+            "failure": ledger.failure(),
             "losses": ledger.losses(),
             "last_loss": ledger.loss(),
             "warnings": *ledger.warnings(),

@@ -23,6 +23,10 @@ pub struct Ledger {
     loss: ArcSwapOption<String>,
     /// How the store is set up so that it may lose something one day.
     warnings: ArcSwap<Vec<String>>,
+    /// Why the store doesn't keep what it is given, while it doesn't.
+    failure: ArcSwapOption<String>,
+    /// The same of the audit.
+    audit_failure: ArcSwapOption<String>,
     stopped: AtomicBool,
 }
 
@@ -53,6 +57,11 @@ impl Ledger {
     /// How the store is set up so that it may lose something one day. Worth a mend, but nothing is out of order yet.
     pub fn warnings(&self) -> Arc<Vec<String>> {
         self.warnings.load_full()
+    }
+
+    /// Why something is not kept, in the words that came first.
+    pub fn failure(&self) -> Option<Arc<String>> {
+        self.failure.load_full().or_else(|| self.audit_failure.load_full())
     }
 
     /// Whether the writer is gone. Nothing can be flipped any more.
@@ -90,24 +99,36 @@ impl Ledger {
         self.proposals_lost.load(Relaxed)
     }
 
-    pub(super) fn saved(&self) {
+    /// A switchboard is kept. Answers whether the attempt before had failed.
+    pub(super) fn saved(&self) -> bool {
         self.saves.fetch_add(1, Relaxed);
+        self.failure.swap(None).is_some()
     }
 
-    pub(super) fn save_failed(&self) {
+    /// One isn't. Answers whether the attempt before had not failed.
+    pub(super) fn save_failed(&self, why: &str) -> bool {
         self.save_failures.fetch_add(1, Relaxed);
+        begins(&self.failure, why)
+    }
+
+    /// The audit has all. Answers whether it refused something before.
+    pub(super) fn audit_works(&self) -> bool {
+        self.audit_failure.swap(None).is_some()
+    }
+
+    /// It refuses something. Answers whether it took everything before.
+    pub(super) fn audit_failed(&self, why: &str) -> bool {
+        self.save_failures.fetch_add(1, Relaxed);
+        begins(&self.audit_failure, why)
     }
 
     pub(super) fn set_pending(&self, features: Vec<Arc<str>>) {
         self.pending.store(Arc::new(features));
     }
 
-    pub(super) fn set_audit_backlog(&self, entries: usize) {
-        self.audit_backlog.store(entries as u64, Relaxed);
-    }
-
-    pub(super) fn lost_audit(&self) {
-        self.audit_lost.fetch_add(1, Relaxed);
+    pub(super) fn set_audit(&self, backlog: usize, lost: u64) {
+        self.audit_backlog.store(backlog as u64, Relaxed);
+        self.audit_lost.store(lost, Relaxed);
     }
 
     pub(super) fn lost_proposal(&self) {
@@ -134,4 +155,13 @@ impl Ledger {
     pub(super) fn stop(&self) {
         self.stopped.store(true, Relaxed);
     }
+}
+
+/// Notes a failure unless one is noted, whose first words are the ones to find in the log.
+fn begins(failure: &ArcSwapOption<String>, why: &str) -> bool {
+    let begins = failure.load().is_none();
+    if begins {
+        failure.store(Some(Arc::new(why.to_owned())));
+    }
+    begins
 }

@@ -36,7 +36,7 @@ pub use memory::MemoryStore;
 pub use news::{Hear, Instance, Instances, News};
 #[cfg(feature = "redis")]
 pub use redis::RedisStore;
-pub use saved::{Adopted, Mark, Saved};
+pub use saved::{Mark, Saved};
 
 use std::{collections::BTreeMap, sync::Arc};
 

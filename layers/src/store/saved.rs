@@ -1,9 +1,6 @@
 //! What is saved: the states of the killswitches at a revision.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -81,52 +78,6 @@ impl Saved {
             board.with_state(name, state.clone())
         };
         self.states.iter().fold(board, take_over).at_revision(self.revision)
-    }
-}
-
-/// What became of a switchboard by what others committed.
-#[derive(Debug)]
-pub struct Adopted {
-    /// The switchboard at their revision.
-    pub board: Switchboard,
-    /// What is different in it.
-    pub changed: Vec<(Arc<str>, State)>,
-    /// What they decided of features that are held here.
-    pub held: Vec<(Arc<str>, State)>,
-}
-
-impl Saved {
-    /// Takes over what others committed, if it is newer than the switchboard. A kill that is in force here and that they don't
-    /// know of (it is `pending`) stays; so does what `is_held` by something that wins over every store.
-    pub fn adopt(
-        &self,
-        board: &Switchboard,
-        pending: &mut BTreeSet<Arc<str>>,
-        is_held: impl Fn(&str) -> bool,
-    ) -> Option<Adopted> {
-        if self.revision <= board.revision() {
-            return None;
-        }
-        let (mut next, mut changed, mut held) = (board.clone(), Vec::new(), Vec::new());
-        let known = board.features().map(|(_, feature, _)| feature.name.clone());
-        let told = self.states.keys().map(|name| Arc::from(name.as_str()));
-        for name in known.chain(told).collect::<BTreeSet<Arc<str>>>() {
-            let theirs = self.states.get(&*name).cloned().unwrap_or_default();
-            if is_held(&name) {
-                held.push((name, theirs));
-                continue;
-            }
-            let ours = board.id(&name).map_or_else(State::default, |id| board.state(id).clone());
-            if pending.contains(&name) && !ours.enabled && ours != theirs {
-                continue;
-            }
-            pending.remove(&name);
-            if ours != theirs {
-                next = next.with_state(&name, theirs.clone());
-                changed.push((name, theirs));
-            }
-        }
-        Some(Adopted { board: next.at_revision(self.revision), changed, held })
     }
 }
 

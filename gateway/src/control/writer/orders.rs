@@ -37,7 +37,8 @@ impl Desk {
             source,
             before: Some(State::default()),
             after: State::default(),
-            revision: self.revision_audited(),
+            // The overlay knows which.
+            revision: 0,
             request_id,
             breaker: Some(Ordered {
                 before: before.state.as_str().to_owned(),
@@ -45,7 +46,7 @@ impl Desk {
                 expires_at,
             }),
         };
-        self.queue_audit(vec![entry]);
+        self.queue_audit(entry);
         self.write_audit();
         Ok(!self.has_audit_backlog())
     }
