@@ -98,24 +98,37 @@ impl AuditLog {
         Ok(entries)
     }
 
-    /// The changes newer than a revision, the oldest first.
+    /// The changes newer than a revision, the oldest first; and whether a line among them or after them can't be read.
     pub(super) fn since(
         &mut self,
         revision: u64,
         notices: &mut Vec<String>,
-    ) -> Result<Vec<AuditEntry>, StoreError> {
-        let mut entries = Vec::new();
+    ) -> Result<(Vec<AuditEntry>, bool), StoreError> {
+        let (mut entries, mut has_gap) = (Vec::new(), false);
         for line in self.backwards(self.length)? {
             let line = line.map_err(|source| self.fault("read", source))?;
             match entry(&line) {
                 Some((line, _)) if line.entry.revision <= revision => break,
                 Some((line, _)) => entries.push(line.entry),
-                None => self.say_damaged(notices),
+                None => {
+                    has_gap = true;
+                    self.say_damaged(notices);
+                }
             }
         }
         entries.retain(|entry| entry.before.as_ref() != Some(&entry.after));
         entries.reverse();
-        Ok(entries)
+        Ok((entries, has_gap))
+    }
+
+    /// A line is damaged that is needed.
+    pub(super) fn gap(&self, revision: u64) -> StoreError {
+        StoreError::Corrupt {
+            path: self.path.clone(),
+            what: format!(
+                "a line of it can't be read, and nothing else knows what was flipped after revision {revision}"
+            ),
+        }
     }
 
     /// How many lines there are, all of them whole and in their order.

@@ -17,8 +17,8 @@
 //!
 //! **Loading** takes the newest generation that is whole, and then every flip of the audit that is newer than it. So a
 //! damaged, missing or rolled-back snapshot loses no kill that was audited, and what was done about it is a
-//! [notice](Store::notices). If there is no whole generation beside a damaged one, loading fails rather than turns
-//! everything on.
+//! [notice](Store::notices). If there is no whole generation beside a damaged one, or a line of the audit that is needed can't
+//! be read, loading fails rather than turns something on.
 //!
 //! ```
 //! use portcullis::store::{EmbeddedStore, Saved, Store};
@@ -44,7 +44,10 @@ use std::{
     path::Path,
 };
 
-use self::{audit_log::AuditLog, snapshot::Snapshots};
+use self::{
+    audit_log::AuditLog,
+    snapshot::{Generation, Snapshots},
+};
 use super::{AuditEntry, Saved, Store, StoreError};
 
 /// A store in one directory. See the [module](self).
@@ -102,10 +105,15 @@ fn lock(directory: &Path) -> Result<File, StoreError> {
 
 impl Store for EmbeddedStore {
     fn load(&mut self) -> Result<Option<Saved>, StoreError> {
-        let snapshot = self.snapshots.load(&mut self.notices)?;
+        let newest = self.snapshots.newest(&mut self.notices)?;
+        let (snapshot, generation) = newest.unzip();
         let revision = snapshot.as_ref().map_or(0, |saved| saved.revision);
+        let (newer, has_gap) = self.audit.since(revision, &mut self.notices)?;
+        // Where the present snapshot is whole and the newest, a damaged line is only a damaged line.
+        if has_gap && (!newer.is_empty() || generation != Some(Generation::Present)) {
+            return Err(self.audit.gap(revision));
+        }
         self.revision = Some(revision);
-        let newer = self.audit.since(revision, &mut self.notices)?;
         if newer.is_empty() {
             return Ok(snapshot);
         }

@@ -17,6 +17,13 @@ pub(in crate::store) struct Snapshots {
     new: PathBuf,
 }
 
+/// Which of the generations was loaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::store) enum Generation {
+    Present,
+    Previous,
+}
+
 /// What stands under a name.
 enum Found {
     Whole(Saved),
@@ -40,20 +47,28 @@ impl Snapshots {
         &self,
         notices: &mut Vec<String>,
     ) -> Result<Option<Saved>, StoreError> {
+        Ok(self.newest(notices)?.map(|(saved, _)| saved))
+    }
+
+    /// The same, and which of them it is.
+    pub(in crate::store) fn newest(
+        &self,
+        notices: &mut Vec<String>,
+    ) -> Result<Option<(Saved, Generation)>, StoreError> {
         let what = match find(&self.present)? {
-            Found::Whole(saved) => return Ok(Some(saved)),
+            Found::Whole(saved) => return Ok(Some((saved, Generation::Present))),
             // A stop between the two renames of a save leaves no present generation, and is no damage.
             Found::Nothing => None,
             Found::Damaged(what) => Some(what),
         };
         match (find(&self.previous)?, what) {
-            (Found::Whole(saved), None) => Ok(Some(saved)),
+            (Found::Whole(saved), None) => Ok(Some((saved, Generation::Previous))),
             (Found::Whole(saved), Some(what)) => {
                 let (path, revision) = (self.present.display(), saved.revision);
                 notices.push(format!(
                     "{path} is damaged ({what}); went back to revision {revision}, saved before it"
                 ));
-                Ok(Some(saved))
+                Ok(Some((saved, Generation::Previous)))
             }
             (Found::Nothing, None) => Ok(None),
             (_, Some(what)) => Err(StoreError::Corrupt { path: self.present.clone(), what }),
@@ -67,14 +82,36 @@ impl Snapshots {
     pub(in crate::store) fn save(&self, saved: &Saved) -> Result<(), StoreError> {
         let json = serde_json::to_string(saved).expect("a map with text keys is always JSON");
         disk::write_synced(&self.new, seal(&json).0.as_bytes())?;
-        match find(&self.present)? {
+        let present = find(&self.present)?;
+        match &present {
             Found::Whole(_) => disk::rename(&self.present, &self.previous)?,
             Found::Damaged(_) => disk::rename(&self.present, &self.damaged)?,
             Found::Nothing => {}
         }
-        disk::rename(&self.new, &self.present)?;
-        disk::sync_directory(&self.directory)
+        let replaced = disk::rename(&self.new, &self.present)
+            .and_then(|()| disk::sync_directory(&self.directory));
+        match present {
+            // Whoever asked is told that nothing is kept. A kill may be there after the next start all the same; what was
+            // turned on must not.
+            Found::Whole(before) if replaced.is_err() && turns_on(&before, saved) => {
+                self.put_back();
+            }
+            _ => {}
+        }
+        replaced
     }
+
+    /// Best effort: a disk that refuses this, too, is tried again by whoever has something to keep.
+    fn put_back(&self) {
+        let _ = disk::rename(&self.previous, &self.present)
+            .and_then(|()| disk::sync_directory(&self.directory));
+    }
+}
+
+/// Whether something that is off before is on after.
+fn turns_on(before: &Saved, after: &Saved) -> bool {
+    let is_off = |saved: &Saved, name: &str| saved.states.get(name).is_some_and(|it| !it.enabled);
+    before.states.keys().any(|name| is_off(before, name) && !is_off(after, name))
 }
 
 fn find(path: &Path) -> Result<Found, StoreError> {
