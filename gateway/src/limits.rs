@@ -99,6 +99,8 @@ pub const LOG_LINES_WAITING_MAX: usize = 64 * 1024;
 
 /// Events that are kept for readers who were away or are slow. At one change of a breaker per second, a quarter of an hour.
 pub const EVENTS_KEPT: usize = 1024;
+/// Events that a fleet's store keeps of all its gateways together, about.
+pub const FLEET_EVENTS_KEPT: usize = 10_000;
 /// Connections that read the stream of events at once: operator pages and a few programs, far below what the admin listener
 /// takes in all.
 pub const EVENT_READERS_MAX: usize = 64;

@@ -4,8 +4,7 @@
 //! a reader that is slow costs nothing, and what it didn't read in time is gone for it: it is told how much it missed, and
 //! decides. Whoever was away comes back with the number of the last event that it saw, and gets what the ring still has.
 //!
-//! The stream of server-sent events and the webhook read here. So will whoever publishes to a fleet:
-//! [`BreakerChanged::fields`] are the fields of the contract's stream in Redis.
+//! The stream of server-sent events, the webhook, and whoever publishes to a fleet read here.
 
 use std::{
     collections::VecDeque,
@@ -195,7 +194,7 @@ impl BreakerChanged {
         })
     }
 
-    /// The fields of the contract's stream of breaker events in Redis, in its order.
+    /// The fields of the fleet's stream of breaker events in Redis, in its order.
     pub fn fields(&self) -> [(&'static str, String); 8] {
         [
             ("instance", self.instance.to_string()),

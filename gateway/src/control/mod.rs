@@ -1,7 +1,7 @@
 //! The control plane: everything that is not a request passing through.
 //!
 //! `opening` makes the first switchboard, `writer` changes it, `health` and `metrics` tell how things are, `events` tells what
-//! has happened and `webhook` carries that on, and `admin` lets operators ask and act. It runs on a runtime of its own, so that a flood of requests doesn't keep an operator out, and no
+//! has happened, `webhook` and `publish` carry that on, and `admin` lets operators ask and act. It runs on a runtime of its own, so that a flood of requests doesn't keep an operator out, and no
 //! request ever waits for it: the data plane reads a pinned view and a few atomics.
 
 pub mod admin;
@@ -15,6 +15,7 @@ pub mod metrics;
 mod moment;
 pub mod opening;
 mod probe;
+mod publish;
 mod server;
 mod stall;
 mod webhook;
@@ -24,6 +25,7 @@ use std::io;
 use std::sync::Arc;
 
 use portcullis::auto_disable::{Meter, Settings};
+use portcullis::store::Outlet;
 use portcullis::view::Subscriber;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -46,6 +48,8 @@ pub struct Parts {
     pub meters: Vec<Meter>,
     pub health: Health,
     pub events: Events,
+    /// Where a fleet reads the events, if there is one.
+    pub outlet: Option<Box<dyn Outlet>>,
     /// Whoever has figures for `/metrics` besides the control plane itself.
     pub exposition: Vec<Arc<dyn Exposition>>,
 }
@@ -84,6 +88,11 @@ pub async fn serve(
         let figures = Arc::<webhook::Figures>::default();
         parts.exposition.push(figures.clone());
         tasks.spawn(webhook::tell(parts.config.clone(), events.clone(), figures));
+    }
+    if let Some(outlet) = parts.outlet.take() {
+        let figures = Arc::<publish::Figures>::default();
+        parts.exposition.push(figures.clone());
+        tasks.spawn(publish::publish(outlet, events.clone(), figures));
     }
     let mut over = shutdown.clone();
     tasks.spawn(async move {

@@ -26,6 +26,7 @@ use crate::{
     control::{
         self, events::Events, fleet::Fleet, health::Health, metrics::Exposition, opening, writer,
     },
+    limits::FLEET_EVENTS_KEPT,
     panics,
     record::traffic::Totals,
     router::Own,
@@ -104,6 +105,7 @@ impl Gateway {
         let admin = bind(config.admin.listen, "admin.listen")?;
         let (writer, inbox) = writer::channel();
         let fleet = Fleet::new(config, opened.store.instances());
+        let outlet = opened.store.outlet("breaker-events", FLEET_EVENTS_KEPT);
         opened.store.follow({
             let writer = writer.clone();
             Arc::new(move |news| writer.tell(news))
@@ -166,6 +168,7 @@ impl Gateway {
             meters,
             health: health.clone(),
             events,
+            outlet,
             exposition,
         };
         let control = spawn("control", move || {

@@ -33,7 +33,7 @@ pub use audit::{AuditEntry, Ordered};
 pub use embedded::EmbeddedStore;
 pub use error::StoreError;
 pub use memory::MemoryStore;
-pub use news::{Hear, Instance, Instances, News};
+pub use news::{Hear, Instance, Instances, News, Outlet};
 #[cfg(feature = "redis")]
 pub use redis::RedisStore;
 pub use saved::{Mark, Saved};
@@ -98,6 +98,13 @@ pub trait Store: Send {
 
     /// Who shares the store; nothing if it can't be shared between processes.
     fn instances(&self) -> Option<Arc<dyn Instances>> {
+        None
+    }
+
+    /// A list of this name beside the state, of which about the newest `kept` entries are kept; nothing if nobody could
+    /// read it.
+    fn outlet(&self, name: &str, kept: usize) -> Option<Box<dyn Outlet>> {
+        let _ = (name, kept);
         None
     }
 }

@@ -56,3 +56,14 @@ pub trait Instances: Send + Sync + fmt::Debug {
     /// If the store can't be asked.
     fn list(&self) -> Result<Vec<Instance>, StoreError>;
 }
+
+/// A list in which a process tells those that share its store what happened to it. It is used from any thread, beside the
+/// writer.
+pub trait Outlet: Send {
+    /// Adds an entry of these fields. An entry whose fate isn't known counts as not told; told again, it may stand there
+    /// twice.
+    ///
+    /// # Errors
+    /// If it is not known to be there.
+    fn tell(&mut self, fields: &[(&'static str, String)]) -> Result<(), StoreError>;
+}

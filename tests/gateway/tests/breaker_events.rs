@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use portcullis_tests::{
-    Client, Gateway, Launch, PATIENCE, RawConnection, Recorded, Script, Upstream, eventually,
+    Client, Gateway, Launch, PATIENCE, RawConnection, Recorded, Redis, Script, Upstream, eventually,
 };
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -240,4 +240,71 @@ async fn a_webhook_that_is_away_costs_no_request_anything() {
     }
     told(&gateway, "reset").await;
     assert_eq!(Client::new().get(gateway.url("/x")).await.status, 200);
+}
+
+/// The entries of a fleet's list of breaker events, each as its fields and values in turn.
+fn published(redis: &Redis) -> Vec<Vec<String>> {
+    let port = redis.port().to_string();
+    let asked = ["-p", &port, "--json", "XRANGE", "{portcullis}:breaker-events", "-", "+"];
+    let said = std::process::Command::new("redis-cli").args(asked).output().expect("redis-cli");
+    let entries: Vec<(String, Vec<String>)> =
+        serde_json::from_slice(&said.stdout).expect("a list of entries");
+    entries.into_iter().map(|(_, fields)| fields).collect()
+}
+
+fn value<'e>(entry: &'e [String], field: &str) -> &'e str {
+    let mut pairs = entry.chunks(2);
+    pairs.find_map(|pair| (pair[0] == field).then_some(&*pair[1])).unwrap_or("")
+}
+
+async fn ordered(gateway: &Gateway, action: &str) {
+    let path = format!("/admin/circuit-breakers/ControlAPI/{action}");
+    let body = json!({ "reason": "INC-42", "updated_by": "ana" });
+    Client::new().post(gateway.admin_url(&path)).json(&body).await.ok();
+}
+
+#[tokio::test]
+async fn a_fleet_reads_in_redis_what_happened_at_which_gateway() {
+    let redis = Redis::start().await;
+    let (first, second) = tokio::join!(
+        Gateway::sharing(redis.port()).start(),
+        Gateway::sharing(redis.port()).start()
+    );
+    ordered(&first, "force-open").await;
+    let one = || async { Some(published(&redis)).filter(|entries| entries.len() == 1) };
+    eventually(PATIENCE, "the first gateway has told", one).await;
+    ordered(&second, "shadow").await;
+    let two = || async { Some(published(&redis)).filter(|entries| entries.len() == 2) };
+    let entries = eventually(PATIENCE, "the second gateway has told", two).await;
+
+    let names: Vec<_> = entries[0].iter().step_by(2).map(String::as_str).collect();
+    assert_eq!(names, ["instance", "breaker", "from", "to", "reason", "failures", "calls", "at"]);
+    assert_eq!(value(&entries[0], "breaker"), "ControlAPI");
+    assert_eq!((value(&entries[0], "from"), value(&entries[0], "to")), ("closed", "forced_open"));
+    assert_eq!(value(&entries[0], "reason"), "forced open by ana: INC-42");
+    assert_eq!(value(&entries[1], "to"), "shadow");
+    for (entry, gateway) in entries.iter().zip([&first, &second]) {
+        let port = format!(":{}", gateway.address().port());
+        assert!(value(entry, "instance").ends_with(&port), "{entry:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_happens_while_redis_is_away_is_told_when_it_is_back() {
+    let mut redis = Redis::start().await;
+    let gateway = Gateway::sharing(redis.port()).start().await;
+    redis.kill_9();
+    for action in ["force-open", "disable", "reset"] {
+        ordered(&gateway, action).await;
+    }
+    gateway.logged("breaker events wait for the fleet").await;
+    redis.restart().await;
+    gateway.logged("breaker events reach the fleet again").await;
+    let three = || async { Some(published(&redis)).filter(|entries| entries.len() == 3) };
+    let entries = eventually(PATIENCE, "all are told", three).await;
+    let states: Vec<_> = entries.iter().map(|entry| value(entry, "to")).collect();
+    assert_eq!(states, ["forced_open", "disabled", "closed"]);
+    let said = gateway.log().lines();
+    let waits = said.iter().filter(|line| line.contains("wait for the fleet")).count();
+    assert_eq!(waits, 1, "that Redis is away is said once");
 }

@@ -112,6 +112,8 @@ impl Admin {
             health,
             events,
             mut exposition,
+            // Its task has it by now.
+            outlet: _,
         } = parts;
         let own = ControlFigures {
             subscriber: subscriber.clone(),

@@ -6,6 +6,7 @@
 //! | `{NAMESPACE}:states` | each feature's state, as JSON |
 //! | `{NAMESPACE}:log` | a Stream of the commits, its ids `REVISION-0`, each with what it changed and the commit before it |
 //! | `{NAMESPACE}:audit` | a Stream of who did what |
+//! | `{NAMESPACE}:NAME` | a Stream per [outlet](Store::outlet), such as the gateways' `breaker-events` |
 //! | `{NAMESPACE}:instances` | what revision each process serves, and when it last said so |
 //! | `killswitch:FEATURE` | a copy of a state for people with redis-cli; written after the commit, never read |
 //!
@@ -27,6 +28,7 @@
 
 mod known;
 mod mirror;
+mod outlet;
 mod questions;
 mod reader;
 mod server;
@@ -50,7 +52,7 @@ use self::{
     questions::{Beat, Clock, Fate, Follows, Keys},
     server::{Line, Server},
 };
-use super::{AuditEntry, Hear, Instance, Instances, News, Saved, Store, StoreError};
+use super::{AuditEntry, Hear, Instance, Instances, News, Outlet, Saved, Store, StoreError};
 use crate::switchboard::{UnixMillis, feature::State};
 
 /// A process counts as one of the fleet until this long after its last sign of life.
@@ -247,6 +249,11 @@ impl Store for RedisStore {
     fn instances(&self) -> Option<Arc<dyn Instances>> {
         let line = Mutex::new(Line::new(self.shared.server.clone()));
         Some(Arc::new(Fleet { shared: self.shared.clone(), line }))
+    }
+
+    fn outlet(&self, name: &str, kept: usize) -> Option<Box<dyn Outlet>> {
+        let key = self.shared.keys.stream(name);
+        Some(Box::new(outlet::Stream::new(self.shared.server.clone(), key, kept)))
     }
 }
 

@@ -47,18 +47,27 @@ pub(super) struct Keys {
     log: String,
     audit: String,
     instances: String,
+    /// The hash tag and the colon, for keys that are named later.
+    prefix: String,
 }
 
 impl Keys {
     pub(super) fn new(namespace: &str) -> Self {
-        let key = |name: &str| format!("{{{namespace}}}:{name}");
+        let prefix = format!("{{{namespace}}}:");
+        let key = |name: &str| format!("{prefix}{name}");
         Self {
             head: key("head"),
             states: key("states"),
             log: key("log"),
             audit: key("audit"),
             instances: key("instances"),
+            prefix,
         }
+    }
+
+    /// The key of an outlet.
+    pub(super) fn stream(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
     }
 }
 

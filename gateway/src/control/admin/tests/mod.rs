@@ -103,6 +103,7 @@ impl Desk {
             meters: meters.clone(),
             health: health.clone(),
             events: Events::new("test"),
+            outlet: None,
             exposition: vec![Arc::new(Elsewhere)],
         };
         let (router, spare) = (router(parts()), parts());
