@@ -223,8 +223,8 @@ impl UpstreamFault {
 }
 
 impl<B> Classify<http::Response<B>, Failure> for Blame {
-    fn response(&self, response: &http::Response<B>) -> Outcome {
-        Classify::<_, Failure>::response(&self.http, response)
+    fn response(&mut self, response: &http::Response<B>) -> Outcome {
+        Classify::<_, Failure>::response(&mut self.http, response)
     }
 
     fn error(&self, error: &Failure) -> Outcome {
@@ -267,7 +267,7 @@ mod tests {
     fn an_upstream_that_says_when_to_come_back_fails_unless_it_is_known_to_mean_it() {
         let busy = http::Response::builder().status(503).header("retry-after", "9").body(());
         let busy = busy.expect("it is a response");
-        let verdict = |blame: Blame| Classify::<_, Failure>::response(&blame, &busy);
+        let verdict = |mut blame: Blame| Classify::<_, Failure>::response(&mut blame, &busy);
         assert_eq!(verdict(Blame::UPSTREAM), Outcome::Failure);
         let nine = Outcome::Overload { retry_after: Some(Duration::from_secs(9)) };
         assert_eq!(verdict(Blame::UPSTREAM.busy_is_overload()), nine);

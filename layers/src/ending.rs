@@ -41,7 +41,7 @@ pub trait Settle {
 pub struct Ending<C, T: Settle> {
     books: Option<T>,
     classify: C,
-    judge: fn(&C, Late<'_>) -> Outcome,
+    judge: fn(&mut C, Late<'_>) -> Outcome,
     alive: Instant,
 }
 
@@ -53,7 +53,7 @@ enum Late<'e> {
     Dropped(Duration),
 }
 
-fn judge<C: Classify<Res, Err>, Res, Err>(classify: &C, late: Late<'_>) -> Outcome {
+fn judge<C: Classify<Res, Err>, Res, Err>(classify: &mut C, late: Late<'_>) -> Outcome {
     match late {
         Late::End(trailers) => classify.end(trailers),
         Late::BodyError(error) => classify.body_error(error),
@@ -145,7 +145,7 @@ impl<C, T: Settle> Ending<C, T> {
     }
 
     fn settle_late(&mut self, late: Late<'_>) {
-        let verdict = (self.judge)(&self.classify, late);
+        let verdict = (self.judge)(&mut self.classify, late);
         self.settle(verdict);
     }
 }

@@ -64,9 +64,11 @@ impl Outcome {
 /// Turns what happened to a call into an [`Outcome`].
 ///
 /// `Res` is the whole response, `Err` the service's error. Implement it for your own types where [`Http`] is too coarse.
+///
+/// Each call has a clone of its own, so what was seen at the head can be kept for the end.
 pub trait Classify<Res, Err> {
     /// The verdict at the response head. A body that breaks later can still worsen it.
-    fn response(&self, response: &Res) -> Outcome;
+    fn response(&mut self, response: &Res) -> Outcome;
 
     /// Whether a response that is a success by its head has to wait for the end of its body. By default it does. Say no where
     /// bodies never end, such as event streams.
@@ -76,7 +78,7 @@ pub trait Classify<Res, Err> {
     }
 
     /// The verdict at the end of a complete body whose head was a success, with its trailers if it had any.
-    fn end(&self, trailers: Option<&HeaderMap>) -> Outcome {
+    fn end(&mut self, trailers: Option<&HeaderMap>) -> Outcome {
         let _ = trailers;
         Outcome::Success
     }
@@ -170,7 +172,7 @@ impl Default for Http {
 
 impl<B, E: 'static> Classify<http::Response<B>, E> for Http {
     #[inline]
-    fn response(&self, response: &http::Response<B>) -> Outcome {
+    fn response(&mut self, response: &http::Response<B>) -> Outcome {
         match response.extensions().get::<Rejected>() {
             Some(rejected) => rejected.outcome(),
             None if self.busy_is_overload
@@ -232,7 +234,7 @@ mod tests {
 
     fn verdict(status: u16) -> Outcome {
         let response = http::Response::builder().status(status).body(()).unwrap();
-        Classify::<_, BoxError>::response(&Http::new(), &response)
+        Classify::<_, BoxError>::response(&mut Http::new(), &response)
     }
 
     fn refusal() -> Rejected {
@@ -251,18 +253,18 @@ mod tests {
     fn too_many_requests_is_overload_with_the_wait_that_the_upstream_asked_for() {
         let response =
             http::Response::builder().status(429).header("retry-after", "7").body(()).unwrap();
-        let outcome = Classify::<_, BoxError>::response(&Http::new(), &response);
+        let outcome = Classify::<_, BoxError>::response(&mut Http::new(), &response);
         assert_eq!(outcome, Outcome::Overload { retry_after: Some(Duration::from_secs(7)) });
     }
 
     #[test]
     fn a_503_that_says_when_to_come_back_is_overload_where_that_is_known_to_be_meant() {
-        let verdict = |http: Http, header: bool| {
+        let verdict = |mut http: Http, header: bool| {
             let mut response = http::Response::builder().status(503).body(()).unwrap();
             if header {
                 response.headers_mut().insert(RETRY_AFTER, 9.into());
             }
-            Classify::<_, BoxError>::response(&http, &response)
+            Classify::<_, BoxError>::response(&mut http, &response)
         };
         let nine = Outcome::Overload { retry_after: Some(Duration::from_secs(9)) };
         assert_eq!(verdict(Http::new(), true), Outcome::Failure);
@@ -274,7 +276,10 @@ mod tests {
     fn our_own_refusal_is_ignored_as_a_response_and_as_a_boxed_error() {
         let mut response = http::Response::builder().status(503).body(()).unwrap();
         response.extensions_mut().insert(refusal());
-        assert_eq!(Classify::<_, BoxError>::response(&Http::new(), &response), Outcome::Ignored);
+        assert_eq!(
+            Classify::<_, BoxError>::response(&mut Http::new(), &response),
+            Outcome::Ignored
+        );
 
         let boxed: BoxError = refusal().into();
         assert_eq!(

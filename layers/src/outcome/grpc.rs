@@ -56,7 +56,7 @@ impl Default for Grpc {
 }
 
 impl<B, E: 'static> Classify<Response<B>, E> for Grpc {
-    fn response(&self, response: &Response<B>) -> Outcome {
+    fn response(&mut self, response: &Response<B>) -> Outcome {
         if let Some(rejected) = response.extensions().get::<Rejected>() {
             return rejected.outcome();
         }
@@ -74,7 +74,7 @@ impl<B, E: 'static> Classify<Response<B>, E> for Grpc {
         Classify::<Response<B>, E>::error(&self.http, error)
     }
 
-    fn end(&self, trailers: Option<&HeaderMap>) -> Outcome {
+    fn end(&mut self, trailers: Option<&HeaderMap>) -> Outcome {
         trailers.and_then(Self::by_status).unwrap_or(Outcome::Failure)
     }
 
@@ -99,7 +99,7 @@ mod tests {
     }
 
     fn end(trailers: Option<&HeaderMap>) -> Outcome {
-        Classify::<Response<()>, Infallible>::end(&Grpc::new(), trailers)
+        Classify::<Response<()>, Infallible>::end(&mut Grpc::new(), trailers)
     }
 
     #[test]
@@ -132,8 +132,8 @@ mod tests {
     fn an_answer_of_trailers_only_is_judged_at_its_head() {
         let mut response = Response::new(());
         *response.headers_mut() = headers("0", None);
-        let grpc = Grpc::new();
-        assert_eq!(Classify::<_, Infallible>::response(&grpc, &response), Outcome::Success);
+        let mut grpc = Grpc::new();
+        assert_eq!(Classify::<_, Infallible>::response(&mut grpc, &response), Outcome::Success);
         assert!(!Classify::<_, Infallible>::waits_for_end(&grpc, &response));
     }
 }

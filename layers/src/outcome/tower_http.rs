@@ -1,6 +1,10 @@
 //! Classifiers of `tower_http::classify`, so that what one already has for tracing also judges for a breaker.
 
-use std::{any::Any, fmt::Display, time::Duration};
+use std::{
+    any::Any,
+    fmt::{self, Display},
+    time::Duration,
+};
 
 use http::{HeaderMap, Response};
 use tower_http::classify::{ClassifiedResponse, ClassifyEos, ClassifyResponse};
@@ -10,22 +14,39 @@ use crate::rejected::Rejected;
 
 /// A classifier of `tower_http` as a [`Classify`]. It knows successes and failures only; what says nothing of the upstream
 /// (our own refusals, calls given up early) is ignored all the same.
-#[derive(Debug, Clone)]
-pub struct TowerHttp<C> {
+pub struct TowerHttp<C: ClassifyResponse> {
     classifier: C,
     http: Http,
+    /// What this call's head left to be judged by its end.
+    end: Option<C::ClassifyEos>,
 }
 
-impl<C> TowerHttp<C> {
+impl<C: ClassifyResponse> TowerHttp<C> {
     /// Judges as this classifier does.
     pub const fn new(classifier: C) -> Self {
-        Self { classifier, http: Http::new().hung_after(HUNG_AFTER) }
+        Self { classifier, http: Http::new().hung_after(HUNG_AFTER), end: None }
     }
 
     /// Dropped calls of this age or older are failures, younger ones are ignored.
     #[must_use]
     pub fn hung_after(self, age: Duration) -> Self {
         Self { http: self.http.hung_after(age), ..self }
+    }
+}
+
+/// A clone is for another call, and has seen no head.
+impl<C: ClassifyResponse + Clone> Clone for TowerHttp<C> {
+    fn clone(&self) -> Self {
+        Self { classifier: self.classifier.clone(), http: self.http, end: None }
+    }
+}
+
+impl<C: ClassifyResponse + fmt::Debug> fmt::Debug for TowerHttp<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TowerHttp")
+            .field("classifier", &self.classifier)
+            .field("http", &self.http)
+            .finish_non_exhaustive()
     }
 }
 
@@ -38,14 +59,16 @@ where
     C: ClassifyResponse + Clone,
     E: Display + 'static,
 {
-    fn response(&self, response: &Response<B>) -> Outcome {
+    fn response(&mut self, response: &Response<B>) -> Outcome {
         if let Some(rejected) = response.extensions().get::<Rejected>() {
             return rejected.outcome();
         }
         match self.classifier.clone().classify_response(response) {
             ClassifiedResponse::Ready(judged) => verdict(judged),
-            // Its end is judged by `end`, without what the classifier keeps of the head.
-            ClassifiedResponse::RequiresEos(_) => Outcome::Success,
+            ClassifiedResponse::RequiresEos(end) => {
+                self.end = Some(end);
+                Outcome::Success
+            }
         }
     }
 
@@ -53,12 +76,8 @@ where
         true
     }
 
-    fn end(&self, trailers: Option<&HeaderMap>) -> Outcome {
-        // What reads the end is made from a head; an empty one will do for every classifier that looks at the trailers.
-        match self.classifier.clone().classify_response(&Response::new(())) {
-            ClassifiedResponse::Ready(_) => Outcome::Success,
-            ClassifiedResponse::RequiresEos(end) => verdict(end.classify_eos(trailers)),
-        }
+    fn end(&mut self, trailers: Option<&HeaderMap>) -> Outcome {
+        self.end.take().map_or(Outcome::Success, |end| verdict(end.classify_eos(trailers)))
     }
 
     fn error(&self, error: &E) -> Outcome {
