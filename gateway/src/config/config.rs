@@ -45,6 +45,8 @@ pub struct Config {
 pub struct Webhook {
     pub authority: Authority,
     pub path: PathAndQuery,
+    /// Over https; plain http without.
+    pub tls: Option<WebhookTls>,
     pub secret: Secret,
     pub events: Vec<WebhookEvent>,
     /// Of one attempt.
@@ -52,6 +54,13 @@ pub struct Webhook {
     pub attempts_max: NonZeroU32,
     /// Blocks that it may go to although they are refused by default.
     pub allowed_networks: Vec<Cidr>,
+}
+
+/// How a webhook over https is believed to be who it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WebhookTls {
+    /// The authorities; those of the machine without.
+    pub ca_file: Option<PathBuf>,
 }
 
 /// What a webhook is told.

@@ -603,8 +603,10 @@ impl Default for Fallback {
 #[serde(default, deny_unknown_fields)]
 #[schemars(extend("required" = ["url", "secret"]))]
 pub struct Webhook {
-    /// Where it listens, in plain http.
+    /// Where it listens, over http or https.
     pub url: Option<String>,
+    /// Over https: a file of the authorities that are believed, in PEM, instead of the machine's.
+    pub ca_file: Option<String>,
     /// What signs each message; only as `${NAME}`.
     pub secret: Option<Hidden>,
     /// What it is told.
@@ -623,6 +625,7 @@ impl Default for Webhook {
     fn default() -> Self {
         Self {
             url: None,
+            ca_file: None,
             secret: None,
             events: vec![WebhookEvent::Opened, WebhookEvent::Closed, WebhookEvent::Forced],
             timeout_seconds: Seconds(5.0),

@@ -18,7 +18,7 @@ mod probe;
 mod publish;
 mod server;
 mod stall;
-mod webhook;
+pub mod webhook;
 pub mod writer;
 
 use std::io;
@@ -35,6 +35,7 @@ use self::events::Events;
 use self::fleet::Fleet;
 use self::health::Health;
 use self::metrics::Exposition;
+use self::webhook::Courier;
 use self::writer::Writer;
 use crate::config::config::Config;
 
@@ -50,6 +51,8 @@ pub struct Parts {
     pub events: Events,
     /// Where a fleet reads the events, if there is one.
     pub outlet: Option<Box<dyn Outlet>>,
+    /// Who tells the webhook of them, if there is one.
+    pub courier: Option<Courier>,
     /// Whoever has figures for `/metrics` besides the control plane itself.
     pub exposition: Vec<Arc<dyn Exposition>>,
 }
@@ -84,10 +87,10 @@ pub async fn serve(
     let mut tasks = probe::spawn(&parts.config, &parts.health);
     tasks.spawn(breakers::watch(parts.breakers.clone()));
     let events = parts.events.clone();
-    if parts.config.webhook.is_some() {
+    if let Some(courier) = parts.courier.take() {
         let figures = Arc::<webhook::Figures>::default();
         parts.exposition.push(figures.clone());
-        tasks.spawn(webhook::tell(parts.config.clone(), events.clone(), figures));
+        tasks.spawn(webhook::tell(courier, events.clone(), figures));
     }
     if let Some(outlet) = parts.outlet.take() {
         let figures = Arc::<publish::Figures>::default();

@@ -24,7 +24,8 @@ use self::{
 use crate::{
     config::config::{Config, Redis, Store},
     control::{
-        self, events::Events, fleet::Fleet, health::Health, metrics::Exposition, opening, writer,
+        self, events::Events, fleet::Fleet, health::Health, metrics::Exposition, opening,
+        webhook::Courier, writer,
     },
     limits::FLEET_EVENTS_KEPT,
     panics,
@@ -99,6 +100,7 @@ struct Gateway {
 impl Gateway {
     fn start(config: &Arc<Config>, telemetry: &Telemetry) -> Result<Self, StartError> {
         let told = signals::watch(telemetry.lines.clone())?;
+        let courier = Courier::new(config).map_err(StartError::at_fault)?;
         let mut opened = opening::open(config)
             .map_err(|error| StartError { message: error.to_string(), code: error.exit_code() })?;
         let listener = bind(config.server.listen, "server.listen")?;
@@ -169,6 +171,7 @@ impl Gateway {
             health: health.clone(),
             events,
             outlet,
+            courier,
             exposition,
         };
         let control = spawn("control", move || {

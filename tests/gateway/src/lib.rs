@@ -57,6 +57,7 @@ mod raw;
 mod redis;
 mod scale;
 mod service;
+mod tls;
 mod upstream;
 mod wire;
 
@@ -75,5 +76,6 @@ pub use raw::RawConnection;
 pub use redis::Redis;
 pub use scale::{allow_descriptors, in_full};
 pub use service::{Launched, Service};
+pub use tls::TlsFront;
 pub use upstream::{Gate, Recorded, Script, Upstream};
 pub use wire::Head;

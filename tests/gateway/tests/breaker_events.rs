@@ -4,7 +4,8 @@
 use std::time::Duration;
 
 use portcullis_tests::{
-    Client, Gateway, Launch, PATIENCE, RawConnection, Recorded, Redis, Script, Upstream, eventually,
+    Client, Gateway, Launch, PATIENCE, RawConnection, Recorded, Redis, Script, TlsFront, Upstream,
+    eventually,
 };
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -240,6 +241,54 @@ async fn a_webhook_that_is_away_costs_no_request_anything() {
     }
     told(&gateway, "reset").await;
     assert_eq!(Client::new().get(gateway.url("/x")).await.status, 200);
+}
+
+/// A gateway whose webhook is at this URL over https, with one attempt per event.
+fn hooked_over_tls(upstream: &Upstream, url: &str, more: &str) -> Launch {
+    let keys = format!("url = \"{url}\"\nsecret = \"${{HOOK}}\"\nattempts_max = 1\n{more}");
+    Gateway::in_front_of(upstream)
+        .keys("[upstreams.app]", "breaker = \"default\"")
+        .keys("[webhook]", &keys)
+        .env("HOOK", SECRET)
+}
+
+#[tokio::test]
+async fn a_webhook_over_https_is_told_if_a_believed_authority_vouches_for_it() {
+    let upstream = Upstream::always(Script::answer(200, ""));
+    let receiver = Upstream::always(Script::answer(200, ""));
+    let front = TlsFront::before(receiver.address()).await;
+    let believed = format!("ca_file = {:?}", front.ca_file());
+    let url = format!("{}/hook", front.url());
+    let gateway = hooked_over_tls(&upstream, &url, &believed).start().await;
+    told(&gateway, "force-open").await;
+    let requests = receiver.requests_until(1).await;
+    assert_eq!(requests[0].target, "/hook");
+    assert_eq!(requests[0].header("host"), Some(&*format!("localhost:{}", front.port())));
+}
+
+#[tokio::test]
+async fn a_webhook_over_https_that_isnt_who_it_says_is_told_nothing() {
+    let upstream = Upstream::always(Script::answer(200, ""));
+    let receiver = Upstream::always(Script::answer(200, ""));
+    let front = TlsFront::before(receiver.address()).await;
+    let stranger = TlsFront::before(receiver.address()).await;
+    let by_number = format!("https://127.0.0.1:{}", front.port());
+    for (url, ca_file, why) in [
+        // An authority of the same name, with another key.
+        (front.url(), stranger.ca_file(), "BadSignature"),
+        (by_number, front.ca_file(), "not valid for name"),
+    ] {
+        let believed = format!("ca_file = {ca_file:?}");
+        let gateway = hooked_over_tls(&upstream, &url, &believed).start().await;
+        told(&gateway, "force-open").await;
+        let line = gateway.logged("the webhook didn't take circuit_breaker.forced").await;
+        assert!(line.contains(why), "{url}: {line}");
+    }
+    assert_eq!(receiver.request_count(), 0);
+
+    let missing = hooked_over_tls(&upstream, &front.url(), "ca_file = \"none.pem\"").ended().await;
+    assert_eq!(missing.code, Some(1));
+    missing.one_line("webhook.ca_file none.pem: ");
 }
 
 /// The entries of a fleet's list of breaker events, each as its fields and values in turn.

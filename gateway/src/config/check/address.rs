@@ -106,12 +106,19 @@ pub(super) fn upstream(text: &str) -> Result<Authority, Wrong> {
     with_port.parse().map_err(|_| format!("\"{text}\" has no usable port").into())
 }
 
-/// Host, port and path of a webhook's URL.
-pub(super) fn webhook(text: &str) -> Result<(Authority, PathAndQuery), Wrong> {
-    let example = "a webhook's URL is like http://127.0.0.1:9000/portcullis";
+/// Where a webhook listens.
+#[derive(Debug)]
+pub(super) struct WebhookUrl {
+    pub(super) is_https: bool,
+    pub(super) authority: Authority,
+    pub(super) path: PathAndQuery,
+}
+
+pub(super) fn webhook(text: &str) -> Result<WebhookUrl, Wrong> {
+    let example = "a webhook's URL is like https://hooks.example.com/portcullis";
     let uri = uri(text)?;
     match (uri.scheme_str(), uri.authority()) {
-        (Some("http"), Some(authority)) => {
+        (Some(scheme @ ("http" | "https")), Some(authority)) => {
             if authority.as_str().contains('@') || authority.host().is_empty() {
                 return Err(format!("\"{text}\" has a user name or no host; {example}").into());
             }
@@ -119,10 +126,11 @@ pub(super) fn webhook(text: &str) -> Result<(Authority, PathAndQuery), Wrong> {
                 return Err(format!("\"{text}\" has no usable port").into());
             }
             let path = uri.path_and_query().cloned();
-            Ok((authority.clone(), path.unwrap_or(PathAndQuery::from_static("/"))))
-        }
-        (Some("https"), _) => {
-            Err("https to a webhook is not supported yet; put a relay on this machine".into())
+            Ok(WebhookUrl {
+                is_https: scheme == "https",
+                authority: authority.clone(),
+                path: path.unwrap_or(PathAndQuery::from_static("/")),
+            })
         }
         _ => Err(format!("\"{text}\" is not an http URL; {example}").into()),
     }

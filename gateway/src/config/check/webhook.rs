@@ -1,7 +1,7 @@
 //! Who is told what happens to circuits.
 
 use super::{Check, Site, address};
-use crate::config::config::{Secret, Webhook, WebhookEvent};
+use crate::config::config::{Secret, Webhook, WebhookEvent, WebhookTls};
 use crate::config::fault::Wrong;
 use crate::config::file;
 
@@ -22,10 +22,18 @@ impl Check<'_, '_> {
             let site = site.key("allowed_networks").item(index);
             allowed_networks.extend(self.accept(site, address::cidr(text)));
         }
-        let (authority, path) = url?;
+        if let (Some(url), Some(_)) = (&url, &file.ca_file)
+            && !url.is_https
+        {
+            let wrong =
+                "`ca_file` says nothing to a webhook over http; its URL must begin with https://";
+            self.report(site.key("ca_file"), wrong);
+        }
+        let address::WebhookUrl { is_https, authority, path } = url?;
         Some(Some(Webhook {
             authority,
             path,
+            tls: is_https.then(|| WebhookTls { ca_file: file.ca_file.as_ref().map(Into::into) }),
             secret: secret?,
             events: file.events.iter().map(|event| event_of(*event)).collect(),
             timeout: file.timeout_seconds.duration(),

@@ -112,8 +112,9 @@ impl Admin {
             health,
             events,
             mut exposition,
-            // Its task has it by now.
+            // Their tasks have them by now.
             outlet: _,
+            courier: _,
         } = parts;
         let own = ControlFigures {
             subscriber: subscriber.clone(),

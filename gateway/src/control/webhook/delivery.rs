@@ -10,18 +10,22 @@ use http::{Method, Request, StatusCode, Uri};
 use http_body_util::Full;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 
 use super::Message;
 use super::policy::Policy;
 use super::signature::signature;
+use super::trust::Trust;
 use crate::config::config::{Config, Webhook};
 
 /// The way to the webhook.
 pub(super) struct Delivery {
     authority: Authority,
     path: PathAndQuery,
+    /// Over https.
+    trust: Option<Trust>,
     secret: String,
     timeout: Duration,
     policy: Policy,
@@ -38,17 +42,20 @@ fn for_now(why: impl std::fmt::Display) -> Failed {
 }
 
 impl Delivery {
-    pub(super) fn new(webhook: &Webhook, config: &Config) -> Self {
-        Self {
+    pub(super) fn new(webhook: &Webhook, config: &Config) -> Result<Self, String> {
+        let host = host(&webhook.authority);
+        let trust = webhook.tls.as_ref().map(|tls| Trust::new(tls.ca_file.as_deref(), host));
+        Ok(Self {
             authority: webhook.authority.clone(),
             path: webhook.path.clone(),
+            trust: trust.transpose()?,
             secret: webhook.secret.0.clone(),
             timeout: webhook.timeout,
             policy: Policy {
                 allowed: webhook.allowed_networks.clone(),
                 own: vec![config.server.listen, config.admin.listen],
             },
-        }
+        })
     }
 
     pub(super) async fn post(&self, message: &Message, now: SystemTime) -> Result<(), Failed> {
@@ -60,6 +67,19 @@ impl Delivery {
 
     async fn attempt(&self, message: &Message, now: SystemTime) -> Result<(), Failed> {
         let stream = TcpStream::connect(self.address().await?).await.map_err(for_now)?;
+        match &self.trust {
+            None => self.exchange(stream, message, now).await,
+            Some(trust) => {
+                let stream = trust.connect(stream).await.map_err(for_now)?;
+                self.exchange(stream, message, now).await
+            }
+        }
+    }
+
+    async fn exchange<S>(&self, stream: S, message: &Message, now: SystemTime) -> Result<(), Failed>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
         let (mut sender, connection) =
             http1::handshake(TokioIo::new(stream)).await.map_err(for_now)?;
         let answering = sender.send_request(self.request(message, now));
@@ -77,10 +97,10 @@ impl Delivery {
 
     /// The address that was looked at is the one to connect to: looking a name up again might find another one.
     async fn address(&self) -> Result<SocketAddr, Failed> {
-        let (host, port) = (self.authority.host(), self.authority.port_u16().unwrap_or(80));
-        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let usual = if self.trust.is_some() { 443 } else { 80 };
+        let port = self.authority.port_u16().unwrap_or(usual);
         let mut refused = None;
-        for address in lookup_host((host, port)).await.map_err(for_now)? {
+        for address in lookup_host((host(&self.authority), port)).await.map_err(for_now)? {
             match self.policy.refuses(address) {
                 None => return Ok(address),
                 Some(why) => refused = Some(why),
@@ -105,6 +125,11 @@ impl Delivery {
             .body(Full::new(message.body.clone()))
             .expect("an authority, a path, words and numbers make a request")
     }
+}
+
+/// The host without the brackets of an IPv6 address.
+fn host(authority: &Authority) -> &str {
+    authority.host().trim_start_matches('[').trim_end_matches(']')
 }
 
 /// A receiver that says no means it; one that is busy or broken may say yes later.

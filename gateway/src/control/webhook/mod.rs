@@ -6,11 +6,13 @@
 //! request.
 //!
 //! *Where it may go.* A name is resolved, the addresses are looked at, and the connection goes to the very address that was
-//! looked at (see `policy`). Redirects are not followed.
+//! looked at (see `policy`). Redirects are not followed. Over https the name of the URL is what its certificate must have (see
+//! `trust`).
 
 mod delivery;
 mod policy;
 mod signature;
+mod trust;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -39,10 +41,28 @@ pub(super) struct Figures {
     attempts: AtomicU64,
 }
 
+/// Whoever carries events to the webhook, ready to go.
+pub struct Courier {
+    webhook: Webhook,
+    delivery: Delivery,
+}
+
+impl Courier {
+    /// The courier of this configuration; nobody if it has no webhook.
+    ///
+    /// # Errors
+    /// If the webhook can't be believed to be who it is: its authorities can't be read, or its host is no name for a
+    /// certificate.
+    pub fn new(config: &Config) -> Result<Option<Self>, String> {
+        let Some(webhook) = &config.webhook else { return Ok(None) };
+        let delivery = Delivery::new(webhook, config)?;
+        Ok(Some(Self { webhook: webhook.clone(), delivery }))
+    }
+}
+
 /// Tells events for as long as they come.
-pub(super) async fn tell(config: Arc<Config>, events: Events, figures: Arc<Figures>) {
-    let Some(webhook) = &config.webhook else { return };
-    let delivery = Delivery::new(webhook, &config);
+pub(super) async fn tell(courier: Courier, events: Events, figures: Arc<Figures>) {
+    let Courier { webhook, delivery } = &courier;
     // From the first event of this process on, also those from before this task began.
     let mut reader = events.read_all();
     while let Some(read) = reader.next().await {
@@ -56,7 +76,7 @@ pub(super) async fn tell(config: Arc<Config>, events: Events, figures: Arc<Figur
             Read::Event(event) => {
                 if let Some(kind) = kind(event.what.to).filter(|kind| webhook.events.contains(kind))
                 {
-                    deliver(&delivery, webhook, &figures, &message(&events, &event, kind)).await;
+                    deliver(delivery, webhook, &figures, &message(&events, &event, kind)).await;
                 }
             }
         }

@@ -104,6 +104,7 @@ impl Desk {
             health: health.clone(),
             events: Events::new("test"),
             outlet: None,
+            courier: None,
             exposition: vec![Arc::new(Elsewhere)],
         };
         let (router, spare) = (router(parts()), parts());
