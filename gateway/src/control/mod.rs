@@ -18,6 +18,7 @@ mod probe;
 mod publish;
 mod server;
 mod stall;
+pub mod standing;
 pub mod webhook;
 pub mod writer;
 
@@ -35,6 +36,7 @@ use self::events::Events;
 use self::fleet::Fleet;
 use self::health::Health;
 use self::metrics::Exposition;
+use self::standing::Standing;
 use self::webhook::Courier;
 use self::writer::Writer;
 use crate::config::config::Config;
@@ -46,6 +48,8 @@ pub struct Parts {
     pub writer: Writer,
     pub fleet: Fleet,
     pub breakers: Vec<NamedBreaker>,
+    /// Where the orders to them are kept.
+    pub standing: Standing,
     pub meters: Vec<Meter>,
     pub health: Health,
     pub events: Events,

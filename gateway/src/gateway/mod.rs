@@ -14,7 +14,7 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-use portcullis::view;
+use portcullis::{switchboard::UnixMillis, view};
 use tokio::sync::watch;
 
 use self::{
@@ -25,7 +25,7 @@ use crate::{
     config::config::{Config, Redis, Store},
     control::{
         self, events::Events, fleet::Fleet, health::Health, metrics::Exposition, opening,
-        webhook::Courier, writer,
+        standing::Standing, webhook::Courier, writer,
     },
     limits::FLEET_EVENTS_KEPT,
     panics,
@@ -117,6 +117,8 @@ impl Gateway {
         let events = Events::new(instance(config));
         let handles = Arc::new(Handles::new(config.clone(), switchboard, meters.clone(), &events));
         let breakers = handles.named_breakers();
+        let standing = Standing::of(config);
+        standing.restore(&breakers, UnixMillis::now());
         let health = Health::new(
             config,
             handles.switchboard.clone(),
@@ -167,6 +169,7 @@ impl Gateway {
             writer: writer.clone(),
             fleet,
             breakers,
+            standing,
             meters,
             health: health.clone(),
             events,

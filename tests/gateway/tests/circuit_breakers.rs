@@ -249,6 +249,25 @@ async fn an_order_is_kept_with_who_why_until_when_before_and_after() {
 }
 
 #[tokio::test]
+async fn an_order_outlives_the_gateway_until_it_is_lifted() {
+    let upstream = Upstream::always(Script::answer(200, ""));
+    let mut gateway = guarded(&upstream, "").start().await;
+    let body = json!({ "reason": "INC-42", "updated_by": "ana", "duration_minutes": 30 });
+    assert_eq!(told(&gateway, "app", "force-open", &body).await.ok()["kept"], true);
+    gateway.kill_9();
+    gateway.restart().await;
+    ask(&gateway).await.refused(503, "circuit_open");
+    let order = breaker(&gateway, "app").await["order"].clone();
+    assert_eq!((&order["actor"], &order["reason"]), (&json!("ana"), &json!("INC-42")));
+    assert!(order["expires_at"].is_string(), "for what is left of its time: {order}");
+
+    assert_eq!(told(&gateway, "app", "reset", &json!({})).await.ok()["kept"], true);
+    gateway.kill_9();
+    gateway.restart().await;
+    assert_eq!(ask(&gateway).await.status, 200);
+}
+
+#[tokio::test]
 async fn who_was_ordered_about_and_why_is_for_operators_only() {
     let upstream = Upstream::always(Script::answer(200, ""));
     let gateway = guarded(&upstream, "").start().await;

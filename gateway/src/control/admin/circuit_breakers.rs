@@ -6,8 +6,10 @@ use axum::extract::{Path, State};
 use axum::{Extension, Json};
 use http::HeaderMap;
 use portcullis::circuit_breaker::{Action, Order};
+use portcullis::switchboard::UnixMillis;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio::task::spawn_blocking;
 
 use super::Admin;
 use super::body::{self, MaybeTold};
@@ -79,7 +81,16 @@ pub(super) async fn act(
     let mut answer = breakers::with_order(named);
     answer["name"] = name.into();
     answer["audited"] = audited.into();
+    answer["kept"] = keep(&admin).await.into();
     Ok(Json(answer))
+}
+
+/// Whether the order will hold in the next life, too. A disk may take its time.
+async fn keep(admin: &Admin) -> bool {
+    let (standing, breakers) = (admin.standing.clone(), admin.breakers.clone());
+    let keeping = spawn_blocking(move || standing.keep(&breakers, UnixMillis::now()));
+    // A panic has been printed by its own thread.
+    keeping.await.unwrap_or(false)
 }
 
 fn named<'a>(admin: &'a Admin, name: &str) -> Result<&'a NamedBreaker, Problem> {

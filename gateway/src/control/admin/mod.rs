@@ -40,6 +40,7 @@ use super::events::Events;
 use super::fleet::Fleet;
 use super::health::Health;
 use super::metrics::{self, ControlFigures, Exposition};
+use super::standing::Standing;
 use super::writer::Writer;
 use crate::config::config::Config;
 
@@ -51,6 +52,7 @@ struct Admin {
     writer: Writer,
     fleet: Fleet,
     breakers: Vec<NamedBreaker>,
+    standing: Standing,
     meters: Vec<Meter>,
     health: Health,
     events: Events,
@@ -108,6 +110,7 @@ impl Admin {
             writer,
             fleet,
             breakers,
+            standing,
             meters,
             health,
             events,
@@ -133,6 +136,7 @@ impl Admin {
             writer,
             fleet,
             breakers,
+            standing,
             meters,
             health,
             events,

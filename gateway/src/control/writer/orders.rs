@@ -1,6 +1,6 @@
 //! Orders to breakers, which go through the one writer so that the audit has them in the order in which they took effect.
 //!
-//! An order is no flip: no switchboard changes, and it ends with the process. It is in force before the audit has it, as a kill
+//! An order is no flip: no switchboard changes, and it is this gateway's alone. It is in force before the audit has it, as a kill
 //! is: a full disk must not keep anybody from forcing a circuit open.
 
 use portcullis::{

@@ -100,6 +100,7 @@ impl Desk {
             writer: writer.clone(),
             fleet: Fleet::new(&config, None),
             breakers: breakers.clone(),
+            standing: Standing::NOWHERE,
             meters: meters.clone(),
             health: health.clone(),
             events: Events::new("test"),
