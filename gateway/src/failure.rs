@@ -47,6 +47,8 @@ pub enum BodyFault {
     TooLarge,
     /// No byte for too long.
     Stalled,
+    /// No byte at all, because its client expects to be told to go ahead, and can't be.
+    Withheld,
     /// Broken framing, or the client is gone.
     Broken,
 }
@@ -93,7 +95,9 @@ impl Failure {
     pub const fn reason(&self) -> &'static str {
         match self {
             Self::Rejected(rejected) => rejected.reason(),
-            Self::BadRequest(_) | Self::Body(BodyFault::Broken) => "bad_request",
+            Self::BadRequest(_) | Self::Body(BodyFault::Broken | BodyFault::Withheld) => {
+                "bad_request"
+            }
             Self::Refused(status, _) => match status.as_u16() {
                 400 => "bad_request",
                 405 => "method_not_allowed",
@@ -130,6 +134,7 @@ impl Failure {
             Self::AuthUnavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::Body(BodyFault::TooLarge) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Body(BodyFault::Stalled) => StatusCode::REQUEST_TIMEOUT,
+            Self::Body(BodyFault::Withheld) => StatusCode::EXPECTATION_FAILED,
             Self::Upstream(fault) if fault.timed_out() => StatusCode::GATEWAY_TIMEOUT,
             Self::Upstream(_) => StatusCode::BAD_GATEWAY,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
@@ -175,6 +180,9 @@ impl fmt::Display for Failure {
                 f.write_str("the body is larger than this route takes")
             }
             Self::Body(BodyFault::Stalled) => f.write_str("the body stopped coming"),
+            Self::Body(BodyFault::Withheld) => {
+                f.write_str("the body was kept back, and over HTTP/2 nobody is told to send it")
+            }
             Self::Body(BodyFault::Broken) => f.write_str("the body is broken"),
             Self::Upstream(fault) if fault.timed_out() => {
                 f.write_str("the upstream did not answer in time")
@@ -275,7 +283,9 @@ mod tests {
 
     #[test]
     fn what_a_client_did_counts_for_nobody() {
-        for fault in [BodyFault::Broken, BodyFault::Stalled, BodyFault::TooLarge] {
+        for fault in
+            [BodyFault::Broken, BodyFault::Stalled, BodyFault::Withheld, BodyFault::TooLarge]
+        {
             assert_eq!(outcome(Blame::UPSTREAM, &Failure::Body(fault)), Outcome::Ignored);
         }
     }

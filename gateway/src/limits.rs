@@ -53,6 +53,14 @@ pub const H1_HEADERS_MAX: usize = 1000;
 /// Fields that the gateway itself adds to a request, so that its map of fields is made large enough at once.
 pub const HEADERS_ADDED: usize = 8;
 
+/// How long a call goes on whose client has closed its sending half behind a whole request (`nc -N`): long enough for an upstream
+/// nearby, and short of the 100 ms within which a client that left is to be missed. nginx and Envoy give up at once.
+pub const HALF_CLOSED: Duration = Duration::from_millis(50);
+
+/// How long an HTTP/2 client that expects to be told to go ahead may keep its body back. It isn't told, as nginx doesn't tell
+/// it: hyper has no way to. Most send it by themselves after a second; the others get 417, with which they ask again without.
+pub const WITHHELD: Duration = Duration::from_secs(3);
+
 /// How long, and for how many bytes, a connection that was told of its end waits for its client to close too. A request of
 /// HTTP/2 that was on its way gets here meanwhile.
 pub const FAREWELL: Duration = Duration::from_secs(2);

@@ -5,8 +5,9 @@
 //! look like one of an upstream.
 //!
 //! An upload that is dropped before its end, because the request was refused or the upstream answered early, is read to its
-//! end and thrown away on a task of its own (bounded by `limits::LINGER`). Without that the server would close a connection
-//! on which the client is still sending, and the reset would eat the answer that the client has not read yet.
+//! end and thrown away (bounded by `limits::LINGER`): that of HTTP/1 by its connection, that of HTTP/2 on a task of its own.
+//! Without that the server would close a connection, or reset a stream, on which the client is still sending, and the answer
+//! that the client has not read yet would be lost.
 
 use std::{
     pin::Pin,
@@ -25,7 +26,7 @@ use tokio::time::{Instant, Sleep};
 
 use crate::{
     failure::BodyFault,
-    limits::{LINGER, LINGER_BYTES_MAX},
+    limits::{LINGER, LINGER_BYTES_MAX, WITHHELD},
     server::{
         http2::pulse::{InFlight, Pulse},
         inbound::Inbound,
@@ -44,9 +45,8 @@ struct Inner {
     idle: Duration,
     timer: Option<Pin<Box<Sleep>>>,
     progress: Progress,
-    /// Whether the client sends only when it is told to. Reading would tell it to.
-    expects_continue: bool,
-    started: bool,
+    /// Whether its client may send it only once it is told to, and this protocol has no way to tell it (HTTP/2).
+    withheld: bool,
     /// Whether its protocol marks the end (HTTP/2), so that an end without a mark is a client that gave up.
     says_end: bool,
     /// Fields behind the body that its upstream may get.
@@ -118,8 +118,7 @@ impl Upload {
             idle,
             timer: None,
             progress,
-            expects_continue,
-            started: false,
+            withheld: expects_continue && says_end,
             says_end,
             trailers: Allowed::NONE,
             in_flight: says_end.then(|| pulse.begin()),
@@ -165,13 +164,13 @@ impl Inner {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
-        self.started = true;
         let frame = Pin::new(&mut self.body).poll_frame(cx);
         self.progress.0.waiting.store(frame.is_pending(), Ordering::Release);
         let Poll::Ready(frame) = frame else {
-            return self.poll_stalled(cx).map(|()| Some(Err(BodyFault::Stalled)));
+            return self.poll_stalled(cx).map(|fault| Some(Err(fault)));
         };
         self.timer = None;
+        self.withheld = false;
         Poll::Ready(match frame {
             None if self.says_end && !self.body.is_end_stream() => Some(Err(BodyFault::Broken)),
             None => None,
@@ -186,9 +185,14 @@ impl Inner {
         })
     }
 
-    fn poll_stalled(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let idle = self.idle;
-        self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(idle))).as_mut().poll(cx)
+    fn poll_stalled(&mut self, cx: &mut Context<'_>) -> Poll<BodyFault> {
+        let (patience, fault) = if self.withheld && WITHHELD < self.idle {
+            (WITHHELD, BodyFault::Withheld)
+        } else {
+            (self.idle, BodyFault::Stalled)
+        };
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
+        timer.as_mut().poll(cx).map(|()| fault)
     }
 
     fn count(&mut self, frame: Frame<Bytes>) -> Result<Frame<Bytes>, BodyFault> {
@@ -227,11 +231,10 @@ impl Drop for Upload {
     fn drop(&mut self) {
         let Some(inner) = self.0.take() else { return };
         let _ = inner.progress.0.over.set(Instant::now());
-        let silent = inner.expects_continue && !inner.started;
         let done = inner.body.is_end_stream() || inner.progress.fault().is_some();
         // The connection of an HTTP/1 body reads the rest by itself.
         let by_itself = !matches!(inner.body, Inbound::Http2(_));
-        if !done && !silent && !by_itself && tokio::runtime::Handle::try_current().is_ok() {
+        if !done && !inner.withheld && !by_itself && tokio::runtime::Handle::try_current().is_ok() {
             tokio::spawn(linger(inner.body, inner.in_flight));
         }
     }
