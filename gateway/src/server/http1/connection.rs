@@ -6,7 +6,7 @@
 //! |---|---|---|
 //! | rest | a first byte comes | the connection is closed after `idle` |
 //! | head | the head is whole | it is answered with 408 after `head` |
-//! | call | the service answers | the call has deadlines of its own; a client that leaves cancels it |
+//! | call | the service answers | the call has deadlines of its own; a client that leaves cancels it, at once or, where it may only have said that no more comes, after [`HALF_CLOSED`] |
 //! | answer | all of it is written | a client that takes nothing of it for `write` is cut off |
 //! | linger | the rest of an upload is read | after [`LINGER`] the connection is closed |
 //! | farewell | the client closes too | after [`FAREWELL`] the connection is dropped |
@@ -37,7 +37,7 @@ use super::{
     timer::Timer,
 };
 use crate::{
-    limits::{FAREWELL, FAREWELL_BYTES_MAX, LINGER, LINGER_BYTES_MAX},
+    limits::{FAREWELL, FAREWELL_BYTES_MAX, HALF_CLOSED, LINGER, LINGER_BYTES_MAX},
     server::{drain::Drain, inbound::Inbound, patience::Patience},
     wire::{
         request::read::{self, Fault, Head, HeadBounds},
@@ -248,7 +248,18 @@ impl<I: AsyncRead + AsyncWrite + Unpin + Send + std::fmt::Debug + 'static> Conne
             self.lingered += line.discard(cx);
             line.upload.broken |= self.lingered > LINGER_BYTES_MAX;
         }
-        if line.upload.broken { Poll::Pending } else { line.poll_end(cx) }
+        if line.upload.broken {
+            return Poll::Pending;
+        }
+        // Who has sent all of a request and says that no more comes may still listen, or be gone: that looks the same. An
+        // answer that is as good as there still reaches it; a longer call is not finished for nobody.
+        if ready!(line.poll_end(cx)).is_err() || !line.body.is_over() {
+            return Poll::Ready(());
+        }
+        if !self.timer.is_set() {
+            self.timer.set(Instant::now() + HALF_CLOSED);
+        }
+        self.timer.poll(cx)
     }
 
     /// Writes the head of an answer, and decides whether another may follow it.

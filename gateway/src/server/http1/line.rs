@@ -117,12 +117,12 @@ impl<I: AsyncRead + Unpin> Reading<I> {
         Poll::Ready(Some(Err(Broken)))
     }
 
-    /// Ready when the client is gone. What comes instead, the next request or a body that nobody has asked for yet, waits:
-    /// so much of it is read as fits where a head would.
-    pub(super) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Ready when nothing more comes: by its end, or by an error with a client that is gone for certain. What comes instead, the
+    /// next request or a body that nobody has asked for yet, waits: so much of it is read as fits where a head would.
+    pub(super) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.ahead.len() < READ_BYTES {
-            if !matches!(ready!(self.poll_fill(cx)), Ok(1..)) {
-                return Poll::Ready(());
+            if ready!(self.poll_fill(cx))? == 0 {
+                return Poll::Ready(Ok(()));
             }
         }
         Poll::Pending

@@ -256,6 +256,20 @@ async fn a_client_that_leaves_takes_its_call_with_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_client_that_says_no_more_gets_an_answer_that_comes_at_once_and_no_later_one() {
+    for (after, answered) in [(HALF_CLOSED / 2, true), (HALF_CLOSED * 2, false)] {
+        let mut client = connected(move |request| async move {
+            tokio::time::sleep(after).await;
+            echo(request).await
+        });
+        client.send("GET /a HTTP/1.1\r\n\r\n").await;
+        client.socket.shutdown().await.unwrap();
+        assert_eq!(client.rest().await, if answered { ok("/a=") } else { String::new() });
+        client.server.await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_client_that_leaves_is_missed_whatever_became_of_its_body() {
     for head in [
         "POST /never HTTP/1.1\r\ncontent-length: 2\r\n\r\nhi",
