@@ -137,6 +137,10 @@ fn authority(parts: &mut Parts, hosts: usize) -> Result<(), Failure> {
     if host.is_some_and(|host| !is_host(host.as_bytes())) {
         return Err(Failure::BadRequest("the Host is not a host name with an optional port"));
     }
+    if let Some(plain) = host.and_then(without_empty_port) {
+        parts.headers.insert(HOST, plain);
+    }
+    let host = parts.headers.get(HOST);
     let http2 = parts.version == Version::HTTP_2;
     if host.is_none() && !http2 {
         return Err(Failure::BadRequest("the Host is missing"));
@@ -165,6 +169,7 @@ fn authority(parts: &mut Parts, hosts: usize) -> Result<(), Failure> {
     }
     if host.is_none() {
         let value = HeaderValue::from_str(target.as_str()).expect("an authority is visible ASCII");
+        let value = without_empty_port(&value).unwrap_or(value);
         parts.headers.insert(HOST, value);
     }
     Ok(())
@@ -188,6 +193,12 @@ fn is_host(host: &[u8]) -> bool {
     is_good && (port.is_empty() || port.strip_prefix(b":").is_some_and(is_port))
 }
 
+/// A host without the colon of a port that isn't there, which RFC 3986 allows and servers read in more than one way.
+fn without_empty_port(host: &HeaderValue) -> Option<HeaderValue> {
+    let plain = host.as_bytes().strip_suffix(b":")?;
+    Some(HeaderValue::from_bytes(plain).expect("a part of a value is a value"))
+}
+
 /// Labels between dots, none of which is empty; a dot may stand at the end.
 fn is_name(name: &[u8]) -> bool {
     let mut previous = b'.';
@@ -205,15 +216,16 @@ fn is_ipv6(address: &[u8]) -> bool {
     std::str::from_utf8(address).is_ok_and(|text| text.parse::<Ipv6Addr>().is_ok())
 }
 
+/// Digits; none is the port that http has anyway (RFC 3986, 3.2.3).
 fn is_port(port: &[u8]) -> bool {
-    std::str::from_utf8(port)
-        .is_ok_and(|port| port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok())
+    port.iter().all(u8::is_ascii_digit)
+        && (port.is_empty() || std::str::from_utf8(port).is_ok_and(|p| p.parse::<u16>().is_ok()))
 }
 
 /// Whether two spellings are one host: case, the port that http has anyway, and a dot at the end make no difference.
 fn same_host(one: &[u8], other: &[u8]) -> bool {
     fn plain(host: &[u8]) -> &[u8] {
-        let host = host.strip_suffix(b":80").unwrap_or(host);
+        let host = host.strip_suffix(b":80").or(host.strip_suffix(b":")).unwrap_or(host);
         host.strip_suffix(b".").unwrap_or(host)
     }
     plain(one).eq_ignore_ascii_case(plain(other))
@@ -492,7 +504,8 @@ mod tests {
             "u@h",
             "h/p",
             "h:98777",
-            "h:",
+            ":",
+            "h::",
             "h:+80",
             "[::1",
             "[zz]",
@@ -506,8 +519,11 @@ mod tests {
         ] {
             assert!(refused(http::Request::get("/").header("host", host)), "{host:?}");
         }
+        let (parts, _) =
+            sanitised(http::Request::get("/").header("host", "[::1]:"), false).unwrap();
+        assert_eq!(parts.headers["host"], "[::1]");
         for host in
-            ["h", "h:80", "[::1]", "[::1]:8080", "127.0.0.1:1", "a-b.c", "a_b", "a.example."]
+            ["h", "h:", "h:80", "[::1]", "[::1]:8080", "127.0.0.1:1", "a-b.c", "a_b", "a.example."]
         {
             assert!(!refused(http::Request::get("/").header("host", host)), "{host:?}");
         }
