@@ -204,7 +204,9 @@ impl Family {
                 "never" => case.never.push(bytes(rest)),
                 "later" => case.later.extend(bytes(rest)),
                 "early" => case.early = true,
-                "status" => case.status = rest.trim().parse().expect("a status is a number"),
+                "status" => {
+                    case.status = filled(rest).trim().parse().expect("a status is a number");
+                }
                 "method" => rest.trim().clone_into(&mut case.method),
                 "then" => {
                     case.then = match rest.trim() {
