@@ -201,6 +201,7 @@ async fn serve(
             },
             body_bytes_max: server.body_bytes_max,
             body_idle: server.body_idle_timeout,
+            trailers: Default::default(),
         },
         table: Arc::new(Table::new(&config.routes, &[], &[])),
         switchboard,
