@@ -508,6 +508,17 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_body_that_ends_short_of_what_its_head_promised_breaks_the_request() {
+        for (promised, breaks) in [(0, false), (1, true)] {
+            let upload = Some((Upload::empty(), Framing::Length));
+            let mut sending = Sending { upload, promised, ..Sending::default() };
+            let mut out = Vec::new();
+            let sent = poll_fn(|cx| sending.poll(&mut out, cx)).await;
+            assert_eq!(matches!(sent, Err(Broken::Upload(BodyFault::Broken))), breaks, "{sent:?}");
+        }
+    }
+
+    #[tokio::test]
     async fn a_connection_closed_before_the_answer_says_whether_anything_was_sent() {
         let (mut lane, upstream) = connected().await;
         lane.begin(&mut Request::get("/x").body(Upload::empty()).unwrap());
