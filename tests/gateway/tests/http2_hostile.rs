@@ -6,7 +6,8 @@
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
-use portcullis_tests::http2::{StrictUpstream, cases, judge, play};
+use portcullis_tests::hostile::Recorder;
+use portcullis_tests::http2::{cases, judge, play};
 use portcullis_tests::{Client, Gateway};
 
 /// The time in which a plain GET works after every case.
@@ -17,7 +18,7 @@ const TRIES: usize = 3;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_upstream_receives_unambiguous_requests_or_nothing() {
-    let upstream = StrictUpstream::start().await;
+    let upstream = Recorder::start().await;
     let config = format!(
         "[upstreams.app]\nurl = \"{}\"\n\n[[routes]]\nname = \"app\"\npath = \"/{{*}}\"\nupstream = \"app\"\n",
         upstream.url()

@@ -4,7 +4,8 @@ use std::net::Ipv4Addr;
 
 use super::assault::Came;
 use super::corpus::{Case, Profile, Verdict};
-use super::oracle::{Answer, Message, dirt, messages, resolved};
+use super::dirt::{dirt, resolved};
+use super::oracle::{Answer, Message, messages};
 use super::recorder::Seen;
 
 /// The path of the request that shows whether a connection is still in order.

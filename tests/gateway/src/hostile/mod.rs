@@ -3,7 +3,8 @@
 //! | file | is |
 //! |---|---|
 //! | `corpus` | reads `corpora/`: cases, families of cases, verdicts |
-//! | `oracle` | reads HTTP/1 as strictly as RFC 9112 allows, and says what is dirty |
+//! | `oracle` | reads HTTP/1 as strictly as RFC 9112 allows |
+//! | `dirt` | says what is dirty of what could be read |
 //! | `recorder` | an upstream that keeps every byte, told apart by who sent it |
 //! | `assault` | sends one case and reads what comes back |
 //! | `judge` | compares what a case wanted with what came, at both ends |
@@ -14,6 +15,7 @@
 
 mod assault;
 mod corpus;
+mod dirt;
 mod judge;
 mod mutant;
 mod oracle;
@@ -21,6 +23,7 @@ mod recorder;
 
 pub use assault::{Came, assault, plain_get};
 pub use corpus::{Case, Profile, Then, Verdict, corpus};
+pub(crate) use dirt::dirt;
 pub use judge::judge;
 pub use mutant::Mutator;
 pub use oracle::{Answer, Message, Read, answer, messages};

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use super::error_name;
 use super::play::{Came, Outcome};
 use super::script::Case;
-use super::upstream::{Message, Seen, dirt};
+use crate::hostile::{Message, Profile, Seen, dirt};
 
 /// Whether all that is wanted has come, or can't come any more.
 pub(super) fn has_come(want: &[String], came: &Came) -> bool {
@@ -83,8 +83,9 @@ pub fn judge(
 ) -> (Vec<String>, Vec<String>) {
     let (mut dirty, mut wrong) = (Vec::new(), Vec::new());
     for Seen { message, fault } in seen {
-        dirty.extend(fault.map(ToOwned::to_owned));
-        dirty.extend(dirt(message, from));
+        dirty.extend(fault.clone());
+        dirty.extend(dirt(message, from, Profile::Plain));
+        dirty.extend(odd(message));
     }
     let whole: Vec<_> =
         seen.iter().map(|seen| &seen.message).filter(|seen| seen.complete).collect();
@@ -119,6 +120,22 @@ pub fn judge(
     }
     wrong.extend(arrived(case, &whole));
     (dirty, wrong)
+}
+
+/// What HTTP/1 allows and HTTP/2 never becomes, in these cases.
+fn odd(message: &Message) -> Vec<String> {
+    let mut odd = Vec::new();
+    if message.all("cookie").count() > 1 {
+        odd.push("more than one cookie".to_owned());
+    }
+    if !message.method.bytes().all(|byte| byte.is_ascii_alphabetic()) {
+        odd.push(format!("an odd method: {}", message.method));
+    }
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+    for (name, _) in message.fields.iter().filter(|(name, _)| !name.bytes().all(is_plain)) {
+        odd.push(format!("an odd name: {name}"));
+    }
+    odd
 }
 
 fn arrived(case: &Case, whole: &[&Message]) -> Vec<String> {

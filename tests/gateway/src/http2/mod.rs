@@ -5,8 +5,9 @@
 //! | `hpack` | writes fields in every way that HPACK has, and reads the one field that is looked at in answers |
 //! | `script` | reads `corpora/http2`: cases, families of cases, frames, verdicts |
 //! | `play` | plays a case on a connection, and keeps what comes back |
-//! | `upstream` | is sent what the gateway makes of it, and takes one spelling only |
 //! | `judge` | compares what a case wanted with what came |
+//!
+//! What arrives is kept by the recorder of `hostile`, and looked at by its oracle: it is HTTP/1 whatever was sent.
 //!
 //! It shares no code with the gateway or with h2, because what a polite library refuses to send is what matters here.
 
@@ -14,12 +15,10 @@ mod hpack;
 mod judge;
 mod play;
 mod script;
-mod upstream;
 
 pub use judge::judge;
 pub use play::{Came, Connection, Outcome, play};
 pub use script::{Case, Line, cases, line};
-pub use upstream::{Message, Seen, StrictUpstream};
 
 /// Error codes by name (RFC 9113, 7).
 const ERRORS: [&str; 14] = [
