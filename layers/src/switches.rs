@@ -37,6 +37,7 @@ use crate::{
         Switchboard, UnixMillis,
         feature::{Source, State},
         flip::{Flip, FlipError},
+        kill::Terms,
     },
     view::{self, Subscriber},
 };
@@ -166,6 +167,7 @@ impl Switches {
             actor: actor.to_owned(),
             source: Source::Api,
             expires_at: None,
+            terms: Terms::default(),
         };
         if enabled { self.inner.enable(&flip) } else { self.inner.kill(&flip) }
     }

@@ -7,6 +7,7 @@ use portcullis::switchboard::{
     Switchboard, UnixMillis,
     feature::{Feature, Source, State},
     flip::{Flip, FlipError},
+    kill::Terms,
 };
 use proptest::prelude::*;
 
@@ -24,6 +25,7 @@ fn kill(features: &[&str]) -> Flip {
         actor: "ada".to_owned(),
         source: Source::Api,
         expires_at: None,
+        terms: Terms::default(),
     }
 }
 
@@ -64,6 +66,7 @@ fn a_state_says_who_why_and_since_when() {
         updated_at: Some(NOW),
         expires_at: None,
         source: Source::Api,
+        ..State::default()
     };
     assert_eq!(board.state(board.id("reports").unwrap()), &expected);
 }

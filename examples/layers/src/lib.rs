@@ -15,6 +15,7 @@ use portcullis::{
         feature::{Feature, Source},
         flag::Flag,
         flip::{Flip, FlipError},
+        kill::Terms,
     },
     view::{self, Publisher, Subscriber},
 };
@@ -67,6 +68,7 @@ impl Desk {
             actor: actor.to_owned(),
             source: Source::Api,
             expires_at: None,
+            terms: Terms::default(),
         };
         let mut board = self.board.lock().unwrap_or_else(PoisonError::into_inner);
         *board = board.apply(&flip, UnixMillis::now())?;

@@ -119,6 +119,7 @@ fn features(config: &Config) -> impl Iterator<Item = Feature> {
         critical: feature.critical,
         declared: true,
         public_message: feature.public_message.clone(),
+        ..Feature::named(&feature.name)
     });
     let routes = config.routes.iter().map(|route| Feature {
         description: format!("everything that the route {} serves", route.name),

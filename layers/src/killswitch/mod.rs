@@ -24,7 +24,7 @@
 //! use http::{Request, Response, StatusCode};
 //! use portcullis::{
 //!     killswitch::KillswitchLayer,
-//!     switchboard::{Switchboard, UnixMillis, feature::{Feature, Source}, flip::Flip},
+//!     switchboard::{Switchboard, UnixMillis, feature::{Feature, Source}, flip::Flip, kill::Terms},
 //!     view,
 //! };
 //! use tower::{ServiceBuilder, ServiceExt, service_fn};
@@ -46,6 +46,7 @@
 //!     actor: "ada".to_owned(),
 //!     source: Source::Api,
 //!     expires_at: None,
+//!     terms: Terms::default(),
 //! };
 //! publisher.publish(board.apply(&kill, UnixMillis::now()).unwrap());
 //! let answer = service.oneshot(Request::new(())).await.unwrap();

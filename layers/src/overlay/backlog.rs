@@ -7,6 +7,7 @@ use crate::{
     switchboard::{
         UnixMillis,
         feature::{Source, State},
+        flip::Flip,
     },
 };
 
@@ -79,7 +80,7 @@ pub(super) fn entry(
     AuditEntry {
         at: now,
         actor: after.updated_by.clone(),
-        action: action(&after).to_owned(),
+        action: action(&before, &after).to_owned(),
         feature: feature.to_string(),
         reason: after.reason.clone(),
         source: after.source.clone(),
@@ -91,8 +92,21 @@ pub(super) fn entry(
     }
 }
 
-const fn action(after: &State) -> &'static str {
+/// The same where somebody asked for it. What stands beside a state that is off for everybody doesn't change that state's own
+/// words, so they are taken from the flip.
+pub(super) fn of_flip(entry: AuditEntry, flip: &Flip) -> AuditEntry {
+    AuditEntry {
+        actor: flip.actor.clone(),
+        reason: flip.reason.clone(),
+        source: flip.source.clone(),
+        action: if flip.enabled { "restore" } else { "kill" }.to_owned(),
+        ..entry
+    }
+}
+
+fn action(before: &State, after: &State) -> &'static str {
     match (&after.source, after.enabled) {
+        (Source::Expiry, false) if before.enabled => "begin",
         (Source::Expiry, _) => "expire",
         (_, true) => "restore",
         (_, false) => "kill",

@@ -78,9 +78,10 @@ impl Overlay {
         let is_held = |state: &State| matches!(state.source, Source::Env { .. });
         let held: States = states(&board).filter(|(_, state)| is_held(state)).collect();
         let unkept = unkept.iter().map(|(name, state)| (Arc::from(name.as_str()), state.clone()));
-        let pending: States = unkept.filter(|(_, state)| !state.enabled).collect();
+        let pending: States = unkept.filter(|(_, state)| state.restricts()).collect();
         let beneath = |base: Switchboard, name: &Arc<str>| {
-            base.with_state(name, kept.get(&**name).cloned().unwrap_or_default())
+            let state = kept.get(&**name).cloned().unwrap_or_else(|| unknown(&base, name));
+            base.with_state(name, state)
         };
         let base = held.keys().chain(pending.keys()).fold(board.clone(), beneath);
         let mut overlay =
@@ -148,15 +149,15 @@ impl Overlay {
         now: UnixMillis,
     ) -> Result<(), FlipError> {
         let states = self.after(flip, now)?;
-        self.put_in_force(states, request_id, now);
+        self.put_in_force(states, Some(flip), request_id, now);
         Ok(())
     }
 
-    /// Lifts what has expired, and says what has changed.
+    /// Does what time asks for, and says what has changed.
     pub fn expire(&mut self, now: UnixMillis) -> States {
         let Some(next) = self.board.expire(now) else { return States::new() };
         let changed: States = differences(&self.board, &next);
-        self.put_in_force(changed.clone(), None, now);
+        self.put_in_force(changed.clone(), None, None, now);
         changed
     }
 
@@ -176,7 +177,7 @@ impl Overlay {
         now: UnixMillis,
     ) -> Result<Proposal, FlipError> {
         let states = self.after(flip, now)?;
-        let entries = self.entries(&states, request_id, now);
+        let entries = self.entries(&states, Some(flip), request_id, now);
         Ok(self.propose(states, entries))
     }
 
@@ -204,10 +205,10 @@ impl Overlay {
         let known = self.base.features().map(|(_, feature, _)| feature.name.clone());
         let told = newest.states.keys().map(|name| Arc::from(name.as_str()));
         for name in known.chain(told).collect::<BTreeSet<Arc<str>>>() {
-            let theirs = newest.states.get(&*name).cloned().unwrap_or_default();
-            if let Some(ours) = self.pending.remove(&name)
-                && stands_over(&ours, &theirs)
-            {
+            let theirs = newest.states.get(&*name).cloned();
+            let theirs = theirs.unwrap_or_else(|| unknown(&self.base, &name));
+            let ours = self.pending.remove(&name);
+            if let Some(ours) = ours.and_then(|ours| over(&ours, &theirs)) {
                 self.pending.insert(name.clone(), ours);
             }
             self.change_base(&name, theirs);
@@ -248,8 +249,14 @@ impl Overlay {
         Ok(flip.features.iter().map(|name| (name.clone(), state_of(&next, name))).collect())
     }
 
-    fn put_in_force(&mut self, states: States, request_id: Option<&str>, now: UnixMillis) {
-        let entries = self.entries(&states, request_id, now);
+    fn put_in_force(
+        &mut self,
+        states: States,
+        flip: Option<&Flip>,
+        request_id: Option<&str>,
+        now: UnixMillis,
+    ) {
+        let entries = self.entries(&states, flip, request_id, now);
         self.pending.extend(states);
         self.refresh();
         self.backlog.queue(entries);
@@ -270,13 +277,18 @@ impl Overlay {
     fn entries(
         &self,
         states: &States,
+        flip: Option<&Flip>,
         request_id: Option<&str>,
         now: UnixMillis,
     ) -> Vec<AuditEntry> {
         let revision = self.base.revision() + 1;
         let entry = |(name, after): (&Arc<str>, &State)| {
             let before = self.state(name);
-            backlog::entry(name, before, after.clone(), revision, request_id, now)
+            let entry = backlog::entry(name, before, after.clone(), revision, request_id, now);
+            match flip {
+                Some(flip) => backlog::of_flip(entry, flip),
+                None => entry,
+            }
         };
         states.iter().map(entry).collect()
     }
@@ -299,11 +311,23 @@ impl Overlay {
     }
 }
 
-/// Whether a pending state stays over what others committed without knowing it. Only a kill does; and of two kills the one that
-/// ends later is in force, whoever made it.
-fn stands_over(ours: &State, theirs: &State) -> bool {
+/// What of a pending state stays over what others committed without knowing it; nothing if nothing does. Only kills do; and of
+/// two for everybody the one that ends later is in force, whoever made it.
+fn over(ours: &State, theirs: &State) -> Option<State> {
     let ends = |state: &State| state.expires_at.map_or(u64::MAX, |at| at.0);
-    !ours.enabled && ours != theirs && (theirs.enabled || ends(ours) >= ends(theirs))
+    if ours == theirs {
+        return None;
+    }
+    if !ours.enabled && (theirs.enabled || ends(ours) >= ends(theirs)) {
+        return Some(ours.clone().with_kills_of(theirs));
+    }
+    let both = theirs.clone().with_kills_of(ours);
+    (both != *theirs).then_some(both)
+}
+
+/// What holds of a feature about which nobody decided anything.
+fn unknown(board: &Switchboard, name: &str) -> State {
+    board.id(name).map_or_else(State::default, |id| board.feature(id).unknown())
 }
 
 fn states(board: &Switchboard) -> impl Iterator<Item = (Arc<str>, State)> {
@@ -326,7 +350,10 @@ fn differences(earlier: &Switchboard, later: &Switchboard) -> States {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{switchboard::feature::Feature, view};
+    use crate::{
+        switchboard::{feature::Feature, flag::Rollout, kill::Terms, scope::Scope},
+        view,
+    };
 
     const NOW: UnixMillis = UnixMillis(1_000);
 
@@ -344,6 +371,7 @@ mod tests {
             actor: "ada".to_owned(),
             source: Source::Api,
             expires_at: expires_at.map(UnixMillis),
+            terms: Terms::default(),
         }
     }
 
@@ -399,6 +427,22 @@ mod tests {
         overlay.adopt(&others.proposal().unwrap().saved);
         assert_eq!(overlay.state("a").expires_at, None);
         assert!(overlay.pending().is_empty());
+    }
+
+    #[test]
+    fn a_kill_of_some_that_isnt_kept_yet_stands_beside_what_others_commit() {
+        let some = |percent| {
+            let share = Some(Rollout::percent(percent).unwrap());
+            let terms = Terms { scope: Scope { share, ..Scope::default() }, ..Terms::default() };
+            Flip { terms, ..flip("a", false, None) }
+        };
+        let (mut overlay, _) = overlay();
+        overlay.kill(&some(10.0), None, NOW).unwrap();
+        let (mut others, _) = self::overlay();
+        others.kill(&some(20.0), None, NOW).unwrap();
+        overlay.adopt(&others.proposal().unwrap().saved);
+        assert_eq!(overlay.state("a").kills.len(), 2);
+        assert_eq!(pending(&overlay), ["a"], "it has still to be kept");
     }
 
     #[test]

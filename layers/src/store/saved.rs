@@ -11,6 +11,9 @@ use crate::switchboard::{Switchboard, feature::State};
 /// Its JSON form is `{"version":1,"revision":7,"states":{"order_creation":{"enabled":false, …}}}`. The order of the states is
 /// that of their names, so that equal states have equal bytes. Where several processes share the store, a `mark` stands
 /// beside them.
+///
+/// The version is as old as what is said permits: whoever reads only version 1 can work beside whoever writes this, until
+/// somebody makes a kill that he wouldn't understand. He refuses it then, rather than turn on what he can't see.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Saved {
     /// The number of the last flip in it.
@@ -38,8 +41,10 @@ impl Mark {
     }
 }
 
-/// The version of the JSON form that this crate writes, and the only one that it reads.
-const VERSION: u32 = 1;
+/// The version of the JSON form in which a feature is on or off for everybody.
+const FIRST: u32 = 1;
+/// The version in which kills stand beside that.
+const WITH_KILLS: u32 = 2;
 
 #[derive(Serialize)]
 struct Written<'s> {
@@ -84,16 +89,18 @@ impl Saved {
 impl Serialize for Saved {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Self { revision, states, mark } = self;
-        Written { version: VERSION, revision: *revision, states, mark }.serialize(serializer)
+        let beyond = states.values().any(State::is_beyond_first_form);
+        let version = if beyond { WITH_KILLS } else { FIRST };
+        Written { version, revision: *revision, states, mark }.serialize(serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for Saved {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let Read { version, revision, states, mark } = Read::deserialize(deserializer)?;
-        if version != VERSION {
+        if !(FIRST..=WITH_KILLS).contains(&version) {
             let wanted =
-                format_args!("version {version}, but only version {VERSION} is known here")
+                format_args!("version {version}, but only up to {WITH_KILLS} is known here")
                     .to_string();
             return Err(serde::de::Error::custom(wanted));
         }
@@ -117,6 +124,7 @@ mod tests {
             updated_at: Some(UnixMillis(1_000)),
             expires_at: Some(UnixMillis(61_000)),
             source: Source::Api,
+            ..State::default()
         }
     }
 
@@ -138,8 +146,8 @@ mod tests {
     #[test]
     fn a_newer_form_is_refused_rather_than_guessed() {
         let error =
-            serde_json::from_str::<Saved>(r#"{"version":2,"revision":7,"states":{}}"#).unwrap_err();
-        assert!(error.to_string().contains("version 2"), "{error}");
+            serde_json::from_str::<Saved>(r#"{"version":3,"revision":7,"states":{}}"#).unwrap_err();
+        assert!(error.to_string().contains("version 3"), "{error}");
     }
 
     #[test]

@@ -18,7 +18,7 @@ pub struct Rollout(u32);
 impl Rollout {
     /// Everybody.
     pub const ALL: Self = Self(Self::TOTAL);
-    const TOTAL: u32 = 100_000;
+    pub(super) const TOTAL: u32 = 100_000;
 
     /// A percentage; `None` outside 0 to 100.
     pub fn percent(percent: f64) -> Option<Self> {
@@ -29,7 +29,17 @@ impl Rollout {
         Some(Self((percent * f64::from(Self::TOTAL / 100)).round() as u32))
     }
 
-    fn includes(self, bucket: u32) -> bool {
+    /// The same as a percentage.
+    pub fn as_percent(self) -> f64 {
+        f64::from(self.0) / f64::from(Self::TOTAL / 100)
+    }
+
+    /// So many percent of this part.
+    pub(super) const fn of_it(self, percent: u32) -> Self {
+        Self((self.0 as u64 * percent as u64 / 100) as u32)
+    }
+
+    pub(super) const fn includes(self, bucket: u32) -> bool {
         bucket < self.0
     }
 }

@@ -4,7 +4,8 @@ use std::{error::Error, fmt, sync::Arc};
 
 use super::{
     UnixMillis,
-    feature::{Source, State},
+    feature::Source,
+    kill::{KILLS_MAX, Terms},
 };
 
 /// A wish to turn features on or off. All of them are flipped, or none.
@@ -20,21 +21,10 @@ pub struct Flip {
     pub actor: String,
     /// By what way.
     pub source: Source,
-    /// When a kill lifts itself. Ignored when turning on.
+    /// When the time of a kill is over. Ignored when turning on.
     pub expires_at: Option<UnixMillis>,
-}
-
-impl Flip {
-    pub(super) fn state(&self, now: UnixMillis) -> State {
-        State {
-            enabled: self.enabled,
-            reason: self.reason.clone(),
-            updated_by: self.actor.clone(),
-            updated_at: Some(now),
-            expires_at: self.expires_at.filter(|_| !self.enabled),
-            source: self.source.clone(),
-        }
-    }
+    /// Whom it is for, how seriously it is meant, from when, and what becomes of it in the end.
+    pub terms: Terms,
 }
 
 /// Why a flip can't be done. Nothing has changed.
@@ -55,6 +45,18 @@ pub enum FlipError {
         /// The variable that says so.
         variable: Arc<str>,
     },
+    /// The kill that is to be lifted isn't there.
+    NoSuchKill {
+        /// The feature.
+        feature: Arc<str>,
+    },
+    /// The feature has as many kills as it may.
+    TooManyKills {
+        /// The feature.
+        feature: Arc<str>,
+    },
+    /// A kill that would be over before it begins.
+    EndsBeforeItStarts,
 }
 
 impl fmt::Display for FlipError {
@@ -68,6 +70,11 @@ impl fmt::Display for FlipError {
                     "{feature} is held off by the environment variable {variable}; unset it and restart"
                 )
             }
+            Self::NoSuchKill { feature } => write!(f, "{feature} has no such kill"),
+            Self::TooManyKills { feature } => {
+                write!(f, "{feature} has {KILLS_MAX} kills already; lift one of them first")
+            }
+            Self::EndsBeforeItStarts => f.write_str("a kill has to begin before it ends"),
         }
     }
 }

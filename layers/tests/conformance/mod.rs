@@ -63,6 +63,7 @@ pub(crate) fn state(enabled: bool) -> State {
         updated_at: Some(UnixMillis(1_000)),
         expires_at: (!enabled).then_some(UnixMillis(61_000)),
         source: Source::Api,
+        ..State::default()
     }
 }
 

@@ -10,6 +10,7 @@ use http::HeaderMap;
 use http::header::{IF_MATCH, USER_AGENT};
 use portcullis::switchboard::feature::{Feature, Source, State as Switch};
 use portcullis::switchboard::flip::{Flip, FlipError};
+use portcullis::switchboard::kill::Terms;
 use portcullis::switchboard::{Switchboard, UnixMillis};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -146,6 +147,7 @@ impl Asking {
             actor: self.caller.actor(body::updated_by(updated_by)?.as_deref()),
             source: self.source.clone(),
             expires_at: body::expiry(duration_minutes, UnixMillis::now())?,
+            terms: Terms::default(),
         })
     }
 

@@ -15,11 +15,13 @@ use portcullis::overlay::{self, Overlay, States};
 use portcullis::store::{AuditEntry, News, Store, StoreError};
 use portcullis::switchboard::feature::{Source, State};
 use portcullis::switchboard::flip::{Flip, FlipError};
+use portcullis::switchboard::kill::{Mode, OnExpiry, Returning, Terms};
 use portcullis::switchboard::{Switchboard, UnixMillis};
 
 use super::{Board, Flipped, Origin, WriteError};
 use crate::control::chain::Chain;
 use crate::control::ledger::Ledger;
+use crate::control::moment::rfc3339;
 
 pub(super) struct Desk {
     store: Box<dyn Store>,
@@ -84,7 +86,7 @@ impl Desk {
     /// In force first, kept second. Answers whether it is kept.
     fn kill(&mut self, flip: &Flip, origin: &Origin, now: UnixMillis) -> Result<bool, WriteError> {
         let mut overlay = self.overlay();
-        origin.allows(flip, &overlay)?;
+        origin.allows(flip, &overlay, now)?;
         overlay.kill(flip, origin.request_id.as_deref(), now)?;
         drop(overlay);
         Ok(self.keep())
@@ -99,7 +101,7 @@ impl Desk {
         now: UnixMillis,
     ) -> Result<(), WriteError> {
         let propose = |overlay: &Overlay| {
-            origin.allows(flip, overlay)?;
+            origin.allows(flip, overlay, now)?;
             Ok(Some(overlay.proposal_of(flip, origin.request_id.as_deref(), now)?))
         };
         let heard = |changed| take_note(&self.meters, &changed);
@@ -134,13 +136,18 @@ impl Desk {
         }
     }
 
-    /// Lifts the kills whose time is over.
+    /// Does what time asks for: lifts, holds or takes back step by step the kills whose time is over, and begins those that
+    /// were planned.
     pub(super) fn expire(&mut self, now: UnixMillis) {
         let changed = self.overlay().expire(now);
         if changed.is_empty() {
             return;
         }
         take_note(&self.meters, &changed);
+        for (name, state) in changed.iter().filter(|(_, state)| is_held(state)) {
+            let State { reason, .. } = state;
+            tracing::warn!(target: "portcullis::change", "KILLSWITCH HELD: {name} stays off past its end, until somebody turns it on - {reason}");
+        }
         self.keep();
     }
 
@@ -252,7 +259,7 @@ impl Desk {
 
 impl Origin {
     /// Whether the flip may be made over this: decided at its revision, and bringing no end forward without the right to.
-    fn allows(&self, flip: &Flip, overlay: &Overlay) -> Result<(), WriteError> {
+    fn allows(&self, flip: &Flip, overlay: &Overlay, now: UnixMillis) -> Result<(), WriteError> {
         let revision = overlay.revision();
         if let Some(expected) = self.expected_revision.filter(|expected| *expected != revision) {
             return Err(WriteError::Moved { expected, revision });
@@ -260,21 +267,20 @@ impl Origin {
         if self.may_end_sooner {
             return Ok(());
         }
-        refuse_an_end_brought_forward(flip, overlay)
+        refuse_an_end_brought_forward(flip, overlay, now)
     }
 }
 
 /// A kill replaces the one before it, its end included: so one that ends sooner is an enable in disguise. What counts is
 /// what was decided last; of a feature that the environment holds, that is what lies beneath.
-fn refuse_an_end_brought_forward(flip: &Flip, overlay: &Overlay) -> Result<(), WriteError> {
-    let Some(end) = flip.expires_at.filter(|_| !flip.enabled) else { return Ok(()) };
+fn refuse_an_end_brought_forward(
+    flip: &Flip,
+    overlay: &Overlay,
+    now: UnixMillis,
+) -> Result<(), WriteError> {
     for feature in &flip.features {
-        let decided = overlay.decided(feature);
-        if !decided.enabled && decided.expires_at.is_none_or(|ends| end < ends) {
-            return Err(WriteError::EndsSooner {
-                feature: feature.clone(),
-                ends: decided.expires_at,
-            });
+        if let Some(ends) = overlay.decided(feature).would_end_sooner(flip, now) {
+            return Err(WriteError::EndsSooner { feature: feature.clone(), ends });
         }
     }
     Ok(())
@@ -312,7 +318,10 @@ fn reset(meters: &[Meter], features: &BTreeSet<Arc<str>>) {
 
 /// What follows from changes that nobody asked for here: meters of what is on again count anew, and each is logged.
 fn take_note(meters: &[Meter], changed: &States) {
-    let enabled = changed.iter().filter(|(_, state)| state.enabled);
+    // While a feature comes back step by step its errors count on, from the first step.
+    let enabled = changed.iter().filter(|(_, state)| {
+        state.enabled && state.returning().is_none_or(|percent| percent == Returning::FIRST)
+    });
     reset(meters, &enabled.map(|(name, _)| name.clone()).collect());
     changed.iter().for_each(|(name, state)| announce_state(name, state));
 }
@@ -343,13 +352,38 @@ fn kept(
 
 /// One line per feature, in the words that people grep for.
 fn announce(flip: &Flip, features: &BTreeSet<Arc<str>>) {
-    let Flip { actor, reason, source, enabled, .. } = flip;
-    features.iter().for_each(|feature| say(feature, *enabled, source, actor, reason));
+    let Flip { actor, reason, source, enabled, terms, .. } = flip;
+    let of_some = of_some(terms);
+    features.iter().for_each(|feature| {
+        say(&format!("{feature}{of_some}"), *enabled, source, actor, reason);
+    });
 }
 
-/// The same of a change that another gateway made.
+/// For whom, and how seriously, where it isn't for everybody and in earnest.
+fn of_some(terms: &Terms) -> String {
+    let scope = (!terms.scope.is_everything()).then(|| terms.scope.to_string());
+    let mode = (terms.mode != Mode::Enforce).then(|| terms.mode.as_str().to_owned());
+    let planned = terms.starts_at.and_then(rfc3339).map(|start| format!("from {start}"));
+    let parts: Vec<String> = scope.into_iter().chain(mode).chain(planned).collect();
+    if parts.is_empty() { String::new() } else { format!(" ({})", parts.join(", ")) }
+}
+
+/// Off past the end of its kill, because whoever made it wanted that.
+fn is_held(state: &State) -> bool {
+    !state.enabled && state.expires_at.is_none() && state.on_expiry == OnExpiry::Hold
+}
+
+/// The same of a change that another gateway or time made.
 fn announce_state(feature: &str, state: &State) {
     let State { updated_by, reason, source, enabled, .. } = state;
+    if let Some(percent) = state.returning() {
+        tracing::info!(target: "portcullis::change", "KILLSWITCH RETURNING: {feature} is back for {percent} % - {reason}");
+        return;
+    }
+    if *enabled && state.restricts() {
+        // What is off for some stands in the audit; this line would say that it is on.
+        return;
+    }
     say(feature, *enabled, source, updated_by, reason);
 }
 

@@ -25,6 +25,7 @@ use portcullis::circuit_breaker::{Breaker, Order};
 use portcullis::store::{AuditEntry, News, Store};
 use portcullis::switchboard::feature::{Source, State};
 use portcullis::switchboard::flip::{Flip, FlipError};
+use portcullis::switchboard::kill::Terms;
 use portcullis::switchboard::{Switchboard, UnixMillis};
 use portcullis::view::Publisher;
 use tokio::sync::oneshot;
@@ -142,7 +143,7 @@ pub enum WriteError {
 #[derive(Debug)]
 enum Command {
     Flip {
-        flip: Flip,
+        flip: Box<Flip>,
         origin: Origin,
         answer: oneshot::Sender<Result<Flipped, WriteError>>,
     },
@@ -177,7 +178,7 @@ impl Writer {
     /// # Errors
     /// Whenever nothing has changed.
     pub async fn flip(&self, flip: Flip, origin: Origin) -> Result<Flipped, WriteError> {
-        self.ask(|answer| Command::Flip { flip, origin, answer }).await
+        self.ask(|answer| Command::Flip { flip: Box::new(flip), origin, answer }).await
     }
 
     /// Gives an order to a breaker, and answers whether the audit has it already; if not, it is tried again.
@@ -245,6 +246,7 @@ impl Writer {
             actor: "auto".to_owned(),
             source: Source::Auto,
             expires_at: None,
+            terms: Terms::default(),
         });
     }
 

@@ -29,6 +29,7 @@ fn flip(feature: &str, enabled: bool) -> Flip {
         actor: "ada".to_owned(),
         source: Source::Api,
         expires_at: None,
+        terms: Terms::default(),
     }
 }
 

@@ -215,17 +215,18 @@ impl Found {
     }
 }
 
-/// Of two states the one that keeps more off; of two kills the one that ends later.
+/// Of two states the one that keeps more off, with the kills of both; of two kills the one that ends later.
 fn stricter(ours: State, theirs: State) -> State {
-    match (ours.enabled, theirs.enabled) {
-        (false, true) => ours,
+    let is_ours = match (ours.enabled, theirs.enabled) {
+        (false, true) => true,
         (false, false) => match (ours.expires_at, theirs.expires_at) {
-            (None, Some(_)) => ours,
-            (Some(our_end), Some(their_end)) if our_end > their_end => ours,
-            _ => theirs,
+            (None, Some(_)) => true,
+            (Some(our_end), Some(their_end)) => our_end > their_end,
+            _ => false,
         },
-        _ => theirs,
-    }
+        _ => false,
+    };
+    if is_ours { ours.with_kills_of(&theirs) } else { theirs.with_kills_of(&ours) }
 }
 
 /// Somebody decided something, and nobody knows what any more.

@@ -310,7 +310,7 @@ impl Shared {
     /// Keeps the kills among these for the next start, because Redis hasn't. Without any, forgets those before.
     fn remember(&self, unkept: &BTreeMap<String, State>) {
         let Some(mirror) = &self.mirror else { return };
-        let kills = unkept.iter().filter(|(_, state)| !state.enabled);
+        let kills = unkept.iter().filter(|(_, state)| state.restricts());
         let kills: BTreeMap<_, _> =
             kills.map(|(name, state)| (name.clone(), state.clone())).collect();
         let mut remembered = self.unkept.lock().unwrap_or_else(PoisonError::into_inner);
