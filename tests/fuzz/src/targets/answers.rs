@@ -74,8 +74,11 @@ impl Target for Answers {
         // A body that breaks before anything of it has been sent takes its head with it.
         must(text.is_empty() || text.starts_with("HTTP/1.1 "), || format!("no answer: {text:?}"))?;
         let status = text.get(9..12).unwrap_or_default().to_owned();
-        must(status != "500" && !status.starts_with('1'), || format!("{text:?}"))?;
+        must(!status.starts_with('1'), || format!("{text:?}"))?;
         let head = text.split("\r\n\r\n").next().unwrap_or_default().to_ascii_lowercase();
+        // An upstream may well say 500; the gateway never does, and what it says is a problem document.
+        let ours = head.contains("application/problem+json");
+        must(status != "500" || !ours, || format!("{text:?}"))?;
         for gone in [
             "\nfeature-errors:",
             "\nkeep-alive:",
