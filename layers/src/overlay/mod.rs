@@ -311,15 +311,20 @@ impl Overlay {
     }
 }
 
-/// What of a pending state stays over what others committed without knowing it; nothing if nothing does. Only kills do; and of
-/// two for everybody the one that ends later is in force, whoever made it.
+/// What of a pending state stays over what others committed without knowing it; nothing if nothing does. Only kills do, and each
+/// does: what others committed may have been lifted already, by somebody who knew as little of ours. Of two for everybody the
+/// later end counts, whoever made it.
 fn over(ours: &State, theirs: &State) -> Option<State> {
     let ends = |state: &State| state.expires_at.map_or(u64::MAX, |at| at.0);
     if ours == theirs {
         return None;
     }
-    if !ours.enabled && (theirs.enabled || ends(ours) >= ends(theirs)) {
-        return Some(ours.clone().with_kills_of(theirs));
+    if !ours.enabled {
+        let mut both = ours.clone().with_kills_of(theirs);
+        if !theirs.enabled && ends(theirs) > ends(ours) {
+            (both.expires_at, both.on_expiry) = (theirs.expires_at, theirs.on_expiry);
+        }
+        return Some(both);
     }
     let both = theirs.clone().with_kills_of(ours);
     (both != *theirs).then_some(both)
@@ -426,7 +431,9 @@ mod tests {
         kill(&mut others, "a", None);
         overlay.adopt(&others.proposal().unwrap().saved);
         assert_eq!(overlay.state("a").expires_at, None);
-        assert!(overlay.pending().is_empty());
+        // Theirs was lifted already, by somebody who knew as little of ours.
+        overlay.adopt(&Saved { revision: 2, ..Saved::default() });
+        assert!(!overlay.state("a").enabled, "ours was never lifted");
     }
 
     #[test]
