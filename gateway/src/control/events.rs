@@ -13,10 +13,11 @@ use std::{
 };
 
 use portcullis::circuit_breaker::{Change, State};
+use portcullis::switchboard::UnixMillis;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use super::moment::rfc3339_of;
+use super::moment::{rfc3339, rfc3339_of};
 use crate::limits::EVENTS_KEPT;
 
 /// The events of this process. Cheap to clone.
@@ -47,8 +48,14 @@ struct News {
 pub struct Event {
     /// Counted up by one from 1.
     pub number: u64,
-    /// What.
-    pub what: BreakerChanged,
+    pub what: What,
+}
+
+/// What has happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum What {
+    Breaker(BreakerChanged),
+    Flip(Flip),
 }
 
 /// A breaker has changed its state.
@@ -64,6 +71,29 @@ pub struct BreakerChanged {
     pub failures: u64,
     pub calls: u64,
     pub at: SystemTime,
+}
+
+/// A feature was turned off or on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Flip {
+    pub instance: Arc<str>,
+    pub at: SystemTime,
+    pub flipped: Flipped,
+}
+
+/// The feature's state, since the flip.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Flipped {
+    pub feature: Arc<str>,
+    pub enabled: bool,
+    /// Kills that are for some only, not in earnest, or yet to begin.
+    pub kills_for_some: usize,
+    pub reason: String,
+    pub updated_by: String,
+    /// The word for the way by which it came.
+    pub source: &'static str,
+    pub revision: u64,
+    pub expires_at: Option<UnixMillis>,
 }
 
 /// What a reader gets.
@@ -96,7 +126,7 @@ impl Events {
 
     /// Tells that a breaker has changed. Called by whoever made the call that changed it, so it does little.
     pub fn breaker_changed(&self, change: &Change, upstream: &Arc<str>) {
-        self.add(BreakerChanged {
+        self.add(What::Breaker(BreakerChanged {
             instance: self.0.instance.clone(),
             breaker: change.breaker.clone(),
             upstream: upstream.clone(),
@@ -106,10 +136,16 @@ impl Events {
             failures: change.failures,
             calls: change.calls,
             at: change.at,
-        });
+        }));
     }
 
-    fn add(&self, what: BreakerChanged) {
+    /// Tells that a feature was turned off or on.
+    pub fn flipped(&self, flipped: Flipped) {
+        let (instance, at) = (self.0.instance.clone(), SystemTime::now());
+        self.add(What::Flip(Flip { instance, at, flipped }));
+    }
+
+    fn add(&self, what: What) {
         let mut ring = self.0.ring.lock().unwrap_or_else(PoisonError::into_inner);
         let number = self.0.news.borrow().newest + 1;
         if ring.len() == EVENTS_KEPT {
@@ -178,6 +214,52 @@ impl Reader {
     }
 }
 
+impl What {
+    /// The word for its kind.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Breaker(_) => "circuit_breaker",
+            Self::Flip(_) => "killswitch",
+        }
+    }
+
+    /// As programs read it.
+    pub fn json(&self) -> Value {
+        match self {
+            Self::Breaker(changed) => changed.json(),
+            Self::Flip(flip) => flip.json(),
+        }
+    }
+}
+
+impl Flip {
+    /// As programs read it.
+    pub fn json(&self) -> Value {
+        let Flipped {
+            feature,
+            enabled,
+            kills_for_some,
+            reason,
+            updated_by,
+            source,
+            revision,
+            expires_at,
+        } = &self.flipped;
+        json!({
+            "instance": &*self.instance,
+            "feature": &**feature,
+            "enabled": enabled,
+            "kills_for_some": kills_for_some,
+            "reason": reason,
+            "updated_by": updated_by,
+            "source": source,
+            "revision": revision,
+            "expires_at": expires_at.and_then(rfc3339),
+            "at": rfc3339_of(self.at),
+        })
+    }
+}
+
 impl BreakerChanged {
     /// As programs read it.
     pub fn json(&self) -> Value {
@@ -213,8 +295,8 @@ impl BreakerChanged {
 mod tests {
     use super::*;
 
-    fn change(calls: u64) -> BreakerChanged {
-        BreakerChanged {
+    fn change(calls: u64) -> What {
+        What::Breaker(BreakerChanged {
             instance: "here".into(),
             breaker: "b".into(),
             upstream: "u".into(),
@@ -224,7 +306,7 @@ mod tests {
             failures: 5,
             calls,
             at: SystemTime::UNIX_EPOCH,
-        }
+        })
     }
 
     async fn number(reader: &mut Reader) -> u64 {

@@ -9,6 +9,7 @@ pub mod breakers;
 mod chain;
 pub mod events;
 pub mod fleet;
+mod flips;
 pub mod health;
 pub mod ledger;
 pub mod metrics;
@@ -91,6 +92,7 @@ pub async fn serve(
     let mut tasks = probe::spawn(&parts.config, &parts.health);
     tasks.spawn(breakers::watch(parts.breakers.clone()));
     let events = parts.events.clone();
+    tasks.spawn(flips::watch(parts.subscriber.clone(), events.clone()));
     if let Some(courier) = parts.courier.take() {
         let figures = Arc::<webhook::Figures>::default();
         parts.exposition.push(figures.clone());

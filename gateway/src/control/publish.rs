@@ -12,7 +12,7 @@ use portcullis::store::Outlet;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
-use super::events::{Event, Events, Read};
+use super::events::{BreakerChanged, Events, Read, What};
 use super::metrics::{Exposition, counter};
 
 /// Between the first attempt and the second; then twice as long each time, up to [`PAUSE_MAX`]. Not longer than that: whoever
@@ -40,7 +40,8 @@ pub(super) async fn publish(mut outlet: Box<dyn Outlet>, events: Events, figures
                 );
             }
             Read::Event(event) => {
-                let Some(again) = until_told(outlet, event).await else { return };
+                let What::Breaker(changed) = &event.what else { continue };
+                let Some(again) = until_told(outlet, changed).await else { return };
                 outlet = again;
                 figures.published.fetch_add(1, Relaxed);
             }
@@ -49,10 +50,13 @@ pub(super) async fn publish(mut outlet: Box<dyn Outlet>, events: Events, figures
 }
 
 /// Hands the outlet back when it has told the event; nothing when it panicked.
-async fn until_told(mut outlet: Box<dyn Outlet>, event: Arc<Event>) -> Option<Box<dyn Outlet>> {
+async fn until_told(
+    mut outlet: Box<dyn Outlet>,
+    changed: &BreakerChanged,
+) -> Option<Box<dyn Outlet>> {
     let (mut pause, mut is_away) = (PAUSE, false);
     loop {
-        let (fields, mut asked) = (event.what.fields(), outlet);
+        let (fields, mut asked) = (changed.fields(), outlet);
         let told = spawn_blocking(move || (asked.tell(&fields), asked)).await;
         // A panic has been printed by its own thread.
         let (told, given_back) = told.ok()?;

@@ -93,6 +93,27 @@ async fn a_change_is_told_as_it_happens_and_who_comes_back_misses_none() {
 }
 
 #[tokio::test]
+async fn a_flip_is_told_beside_the_circuits() {
+    let gateway = Gateway::demo().start().await;
+    let mut reader = Reader::open(&gateway, None).await;
+    let url = gateway.admin_url("/admin/killswitch/order_creation");
+    let wish = json!({ "enabled": false, "reason": "stock count", "updated_by": "ana" });
+    Client::new().post(url).json(&wish).await.ok();
+    let (_, name, flip) = reader.next().await;
+    assert_eq!(name, "killswitch");
+    for (member, value) in [
+        ("feature", json!("order_creation")),
+        ("enabled", json!(false)),
+        ("reason", json!("stock count")),
+        ("updated_by", json!("ana")),
+        ("source", json!("api")),
+    ] {
+        assert_eq!(flip[member], value, "{flip}");
+    }
+    assert!(flip["revision"].is_u64() && flip["at"].is_string(), "{flip}");
+}
+
+#[tokio::test]
 async fn a_stream_of_events_holds_up_no_end() {
     let upstream = Upstream::always(Script::answer(200, ""));
     let mut gateway = Gateway::in_front_of(&upstream).start().await;

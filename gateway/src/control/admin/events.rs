@@ -81,6 +81,6 @@ pub(super) async fn stream(
 fn shown(events: &Events, event: &Event) -> sse::Event {
     sse::Event::default()
         .id(events.id(event))
-        .event("circuit_breaker")
+        .event(event.what.kind())
         .data(event.what.json().to_string())
 }

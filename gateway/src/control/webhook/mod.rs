@@ -24,7 +24,7 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use self::delivery::{Delivery, Failed};
-use super::events::{BreakerChanged, Event, Events, Read};
+use super::events::{BreakerChanged, Events, Read, What};
 use super::metrics::{Exposition, counter};
 use crate::config::config::{Config, Webhook, WebhookEvent};
 
@@ -74,9 +74,10 @@ pub(super) async fn tell(courier: Courier, events: Events, figures: Arc<Figures>
                 );
             }
             Read::Event(event) => {
-                if let Some(kind) = kind(event.what.to).filter(|kind| webhook.events.contains(kind))
-                {
-                    deliver(delivery, webhook, &figures, &message(&events, &event, kind)).await;
+                let What::Breaker(changed) = &event.what else { continue };
+                if let Some(kind) = kind(changed.to).filter(|kind| webhook.events.contains(kind)) {
+                    let message = message(events.id(&event), changed, kind);
+                    deliver(delivery, webhook, &figures, &message).await;
                 }
             }
         }
@@ -123,14 +124,13 @@ const fn kind(to: State) -> Option<WebhookEvent> {
     }
 }
 
-fn message(events: &Events, event: &Event, kind: WebhookEvent) -> Message {
+fn message(id: String, changed: &BreakerChanged, kind: WebhookEvent) -> Message {
     let word = match kind {
         WebhookEvent::Opened => "circuit_breaker.opened",
         WebhookEvent::Closed => "circuit_breaker.closed",
         WebhookEvent::Forced => "circuit_breaker.forced",
     };
-    let id = events.id(event);
-    let body = Bytes::from(body(&id, word, &event.what).to_string());
+    let body = Bytes::from(body(&id, word, changed).to_string());
     Message { id, kind: word, body }
 }
 
