@@ -16,7 +16,7 @@ use portcullis::{
 use crate::{
     authentication::{keys::Keys, layer::Authenticator, service::AuthService},
     config::config::{self, BreakerOf, Config, Route, RouteAuthentication},
-    control::{breakers::NamedBreaker, events::Events},
+    control::{breakers::NamedBreaker, events::Events, writer::Writer},
     edits::EditsLayer,
     failure::Blame,
     fallback::{self, Plan},
@@ -84,6 +84,7 @@ impl Handles {
         switchboard: Subscriber,
         meters: Vec<Meter>,
         events: &Events,
+        writer: &Writer,
     ) -> Self {
         let mut breakers = HashMap::new();
         let of_upstreams =
@@ -94,7 +95,7 @@ impl Handles {
             .map(|route| (&route.breaker, &config.upstreams[route.upstream.0].name));
         for (breaker, upstream) in of_upstreams.chain(of_routes) {
             let Some(of) = breaker else { continue };
-            let named = || breaker_of(of, upstream, events);
+            let named = || breaker_of(of, upstream, events, writer);
             breakers.entry(of.name.clone()).or_insert_with(named);
         }
         let limiter = |route: &Route| {
@@ -309,12 +310,18 @@ fn upstream(upstream: &config::Upstream, calls: &Arc<Calls>) -> Arc<Upstream> {
     })
 }
 
-fn breaker_of(of: &BreakerOf, upstream: &Arc<str>, events: &Events) -> NamedBreaker {
-    let (events, told) = (events.clone(), upstream.clone());
+fn breaker_of(
+    of: &BreakerOf,
+    upstream: &Arc<str>,
+    events: &Events,
+    writer: &Writer,
+) -> NamedBreaker {
+    let (events, told, writer) = (events.clone(), upstream.clone(), writer.clone());
     let breaker = Breaker::new(of.name.clone(), of.profile.settings).on_change(move |change| {
         let (state, name) = (announced(change.to), &change.breaker);
         tracing::info!(target: CHANGE, "Circuit breaker {state} for {name}: {}", change.reason);
         events.breaker_changed(change, &told);
+        writer.breaker_changed(change);
     });
     NamedBreaker { breaker, upstream: upstream.clone() }
 }

@@ -115,7 +115,8 @@ impl Gateway {
         let meters = control::meters(config, &writer);
         let (publisher, switchboard) = view::channel(opened.switchboard.clone());
         let events = Events::new(instance(config));
-        let handles = Arc::new(Handles::new(config.clone(), switchboard, meters.clone(), &events));
+        let handles =
+            Arc::new(Handles::new(config.clone(), switchboard, meters.clone(), &events, &writer));
         let breakers = handles.named_breakers();
         let standing = Standing::of(config);
         standing.restore(&breakers, UnixMillis::now());

@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use portcullis::auto_disable::{Meter, Trip};
-use portcullis::circuit_breaker::{Breaker, Order};
+use portcullis::circuit_breaker::{Breaker, Change, Order};
 use portcullis::store::{AuditEntry, News, Store};
 use portcullis::switchboard::feature::{Source, State};
 use portcullis::switchboard::flip::{Flip, FlipError};
@@ -31,6 +31,7 @@ use portcullis::view::Publisher;
 use tokio::sync::oneshot;
 
 use self::desk::Desk;
+use self::orders::Ended;
 use super::chain::Chain;
 use super::ledger::Ledger;
 use super::moment::rfc3339;
@@ -39,6 +40,8 @@ use super::moment::rfc3339;
 const COMMANDS_MAX: usize = 64;
 /// Proposals that may wait: one per feature at most, since a meter tells once.
 const PROPOSALS_MAX: usize = 4096;
+/// Ends of orders that wait for the audit: each was an order before, which a person gave.
+const ENDED_MAX: usize = 4096;
 /// What a store may say while the writer waits for it. It speaks once per change, so this is a minute of flapping.
 const NEWS_MAX: usize = 64;
 /// Between two attempts to keep what the store refused.
@@ -62,6 +65,8 @@ struct Desktop {
 struct Side {
     proposals: Mutex<Vec<Flip>>,
     news: Mutex<Vec<News>>,
+    /// Orders to breakers that have ended by themselves, for the audit.
+    ended: Mutex<Vec<Ended>>,
     closing: AtomicBool,
 }
 
@@ -233,6 +238,17 @@ impl Writer {
         let _ = self.0.commands.try_send(Command::Wake);
     }
 
+    /// Tells of a change of a breaker, and goes on at once: an order that has ended by itself belongs into the audit.
+    pub fn breaker_changed(&self, change: &Change) {
+        let Some(ended) = Ended::of(change) else { return };
+        let mut waiting = self.0.side.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        if waiting.len() < ENDED_MAX {
+            waiting.push(ended);
+        }
+        drop(waiting);
+        let _ = self.0.commands.try_send(Command::Wake);
+    }
+
     /// Proposes to turn a feature off because its meter tripped.
     pub fn propose_trip(&self, trip: &Trip) {
         let Trip { feature, errors, calls, window } = trip;
@@ -292,6 +308,7 @@ impl Inbox {
                 Err(RecvTimeoutError::Disconnected) => break,
             }
             self.take_news(&mut desk);
+            self.take_ended(&mut desk);
             self.take_proposals(&mut desk);
         }
         while let Ok(command) = self.commands.try_recv() {
@@ -328,6 +345,13 @@ impl Inbox {
     fn take_news(&self, desk: &mut Desk) {
         let news = mem::take(&mut *self.side.news.lock().unwrap_or_else(PoisonError::into_inner));
         news.into_iter().for_each(|news| desk.hear(news));
+    }
+
+    fn take_ended(&self, desk: &mut Desk) {
+        let ended = mem::take(&mut *self.side.ended.lock().unwrap_or_else(PoisonError::into_inner));
+        if !ended.is_empty() {
+            desk.ended(ended);
+        }
     }
 
     fn take_proposals(&self, desk: &mut Desk) {

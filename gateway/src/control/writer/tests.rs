@@ -6,7 +6,7 @@ use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 
 use portcullis::auto_disable::Settings;
-use portcullis::circuit_breaker::Action;
+use portcullis::circuit_breaker::{Action, Why};
 use portcullis::outcome::Outcome;
 use portcullis::store::{MemoryStore, Saved, StoreError};
 use portcullis::switchboard::feature::Feature;
@@ -535,6 +535,24 @@ fn an_order_is_in_force_before_the_audit_has_it() {
     );
     let ordered = entry.breaker.unwrap();
     assert_eq!((ordered.before.as_str(), ordered.after.as_str()), ("closed", "forced_open"));
+}
+
+#[test]
+fn an_order_that_ends_by_the_clock_is_audited() {
+    let (disk, breaker) = (Disk::default(), breaker());
+    let (mut desk, _, _) = desk(board(), disk.clone(), Vec::new());
+    breaker.order(Order::new(Action::ForceOpen).by("ana").because("INC-42"));
+    let given = breaker.changes_since(0).remove(0);
+    assert!(Ended::of(&given).is_none(), "it has only begun");
+
+    let why = Why::OrderExpired(breaker.snapshot().order.unwrap());
+    let over = Change { from: given.to, to: given.from, why, ..given };
+    desk.ended(Ended::of(&over).into_iter().collect());
+    let entry = disk.audited().pop().unwrap();
+    assert_eq!((entry.action.as_str(), entry.feature.as_str()), ("expire", "breaker:auth"));
+    assert_eq!(entry.reason, "an order has expired: forced open by ana: INC-42");
+    let ordered = entry.breaker.unwrap();
+    assert_eq!((ordered.before.as_str(), ordered.after.as_str()), ("forced_open", "closed"));
 }
 
 /// Else a store that reads its audit backwards would stop at the order, and never see the kill.
