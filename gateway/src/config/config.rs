@@ -346,6 +346,8 @@ pub struct Breaker {
     pub call_timeout: Duration,
     /// Whether a 503 with `Retry-After` asks for less.
     pub busy_is_overload: bool,
+    /// How often the upstream's health path is called through it.
+    pub health_check: Option<Duration>,
 }
 
 /// What a route calls.

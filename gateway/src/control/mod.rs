@@ -89,7 +89,7 @@ pub async fn serve(
     listener: TcpListener,
     shutdown: watch::Receiver<bool>,
 ) -> io::Result<()> {
-    let mut tasks = probe::spawn(&parts.config, &parts.health);
+    let mut tasks = probe::spawn(&parts.config, &parts.health, &parts.breakers);
     tasks.spawn(breakers::watch(parts.breakers.clone()));
     let events = parts.events.clone();
     tasks.spawn(flips::watch(parts.subscriber.clone(), events.clone()));

@@ -1,7 +1,8 @@
 //! Asks each upstream that has a health path how it is, at its interval, and keeps the last answer for `health`.
 //!
 //! Only words, numbers and yes or no are taken over: the report is public, and free text (an error with an address in it, say)
-//! has no place there. A probe says nothing to a breaker: a service that is ill in its own eyes may still answer calls.
+//! has no place there. That says nothing to a breaker: a service that is ill in its own eyes may still answer calls. A breaker
+//! that asks for it has checks of its own, which go through it and count as any call does.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,9 +16,12 @@ use serde_json::{Map, Value, json};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
+use super::breakers::NamedBreaker;
 use super::health::Health;
 use super::moment::rfc3339;
 use crate::config::config::{Config, Upstream};
+use portcullis::circuit_breaker::Breaker;
+use portcullis::outcome::Outcome;
 use portcullis::switchboard::UnixMillis;
 
 /// A health answer is small; more is not read.
@@ -31,8 +35,8 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 
 type Probe = Client<HttpConnector, Empty<Bytes>>;
 
-/// One task per upstream; they end when the set is dropped.
-pub(super) fn spawn(config: &Config, health: &Health) -> JoinSet<()> {
+/// One task per upstream, and one per breaker that is checked; they end when the set is dropped.
+pub(super) fn spawn(config: &Config, health: &Health, breakers: &[NamedBreaker]) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
     for upstream in &config.upstreams {
         if let Some(uri) = uri(upstream) {
@@ -44,7 +48,52 @@ pub(super) fn spawn(config: &Config, health: &Health) -> JoinSet<()> {
             ));
         }
     }
+    for (breaker, uri, every) in checks(config, breakers) {
+        tasks.spawn(check(breaker, uri, every));
+    }
     tasks
+}
+
+/// The breakers of upstreams and routes that are checked, each once.
+fn checks(config: &Config, breakers: &[NamedBreaker]) -> Vec<(Breaker, Uri, Duration)> {
+    let of_upstreams = config.upstreams.iter().map(|upstream| (upstream, &upstream.breaker));
+    let of_routes =
+        config.routes.iter().map(|route| (&config.upstreams[route.upstream.0], &route.breaker));
+    let mut checks: Vec<(Breaker, Uri, Duration)> = Vec::new();
+    for (upstream, of) in of_upstreams.chain(of_routes) {
+        let Some(of) = of else { continue };
+        let named = breakers.iter().find(|named| named.breaker.name() == &of.name);
+        if let (Some(named), Some(uri), Some(every)) =
+            (named, uri(upstream), of.profile.health_check)
+            && checks.iter().all(|(breaker, ..)| breaker.name() != named.breaker.name())
+        {
+            checks.push((named.breaker.clone(), uri, every));
+        }
+    }
+    checks
+}
+
+/// Calls the health path through the breaker. While it refuses, nothing is asked; after its wait the check is its probe, so that
+/// a circuit without traffic closes by itself.
+async fn check(breaker: Breaker, uri: Uri, every: Duration) {
+    let client = client();
+    let mut ticks = interval(every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let Ok(permit) = breaker.admit() else { continue };
+        let mut request = Request::new(Empty::new());
+        *request.uri_mut() = uri.clone();
+        let answers = timeout(ANSWER_TIMEOUT, client.request(request)).await;
+        let is_well =
+            answers.is_ok_and(|answer| answer.is_ok_and(|head| !head.status().is_server_error()));
+        permit.settle(if is_well { Outcome::Success } else { Outcome::Failure });
+    }
+}
+
+/// A new connection each time: a pooled one would tell how things were when it was made.
+fn client() -> Probe {
+    Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build_http()
 }
 
 fn uri(upstream: &Upstream) -> Option<Uri> {
@@ -58,9 +107,7 @@ fn uri(upstream: &Upstream) -> Option<Uri> {
 }
 
 async fn watch(health: Health, upstream: Arc<str>, uri: Uri, every: Duration) {
-    // A new connection each time: a pooled one would tell how things were when it was made.
-    let client: Probe =
-        Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build_http();
+    let client = client();
     let mut ticks = interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {

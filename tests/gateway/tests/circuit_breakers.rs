@@ -249,6 +249,23 @@ async fn an_order_is_kept_with_who_why_until_when_before_and_after() {
 }
 
 #[tokio::test]
+async fn a_health_check_opens_and_closes_a_circuit_that_nobody_calls() {
+    let upstream = Upstream::always(Script::answer(200, ""));
+    upstream.aside("/healthz", Script::answer(503, ""));
+    let keys = "consecutive_failures = 3\nopen_wait_seconds = 0.2\nsuccesses_to_close = 2\nhealth_check_seconds = 0.05";
+    let gateway = guarded(&upstream, keys)
+        .keys("[upstreams.app]", "health_path = \"/healthz\"")
+        .start()
+        .await;
+    becomes(&gateway, "app", "open").await;
+    ask(&gateway).await.refused(503, "circuit_open");
+    upstream.aside("/healthz", Script::answer(200, ""));
+    becomes(&gateway, "app", "closed").await;
+    assert_eq!(upstream.request_count(), 0, "no client was needed for it");
+    assert_eq!(ask(&gateway).await.status, 200);
+}
+
+#[tokio::test]
 async fn an_order_outlives_the_gateway_until_it_is_lifted() {
     let upstream = Upstream::always(Script::answer(200, ""));
     let mut gateway = guarded(&upstream, "").start().await;

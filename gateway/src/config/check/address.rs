@@ -203,6 +203,16 @@ mod tests {
     }
 
     #[test]
+    fn a_webhook_has_a_host_and_a_port_that_can_be_and_no_user() {
+        assert!(webhook("https://hooks.example.com").is_ok_and(|url| url.is_https));
+        assert!(webhook("http://127.0.0.1:9000/a?b").is_ok_and(|url| !url.is_https));
+        for wrong in ["https://ana@hooks.example.com/", "http://hooks:0/", "ftp://hooks/", "/hooks"]
+        {
+            assert!(webhook(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
     fn an_address_inside_a_block_suggests_the_block() {
         let wrong = cidr("10.1.2.3/8").unwrap_err();
 

@@ -100,6 +100,7 @@ impl Check<'_, '_> {
             self.report(site, wrong);
         } else if owner.profile.settings != profile.settings
             || owner.profile.busy_is_overload != profile.busy_is_overload
+            || owner.profile.health_check != profile.health_check
         {
             let wrong = format!(
                 "the breaker `{name}` has other settings in line {first}; give this one a `breaker_name` of its own"

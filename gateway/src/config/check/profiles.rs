@@ -185,6 +185,7 @@ pub(super) fn breaker(name: &str, table: &file::Breaker) -> Breaker {
         settings,
         call_timeout: table.call_timeout_seconds.map_or(Duration::from_secs(30), Seconds::duration),
         busy_is_overload: table.busy_is_overload.unwrap_or(false),
+        health_check: table.health_check_seconds.and_then(OrOff::on).map(Seconds::duration),
     }
 }
 

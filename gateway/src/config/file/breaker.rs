@@ -34,6 +34,8 @@ pub struct Breaker {
     pub retry_after_max_seconds: Option<OrOff<Seconds>>,
     /// Whether a 503 with `Retry-After` asks for less, as a 429 does, rather than being a failure.
     pub busy_is_overload: Option<bool>,
+    /// How often the upstream's `health_path` is called through the breaker, or false.
+    pub health_check_seconds: Option<OrOff<Seconds>>,
     /// How long one call may take: the upstream's `response_timeout_seconds` where that isn't written.
     pub call_timeout_seconds: Option<Seconds>,
     /// How long it refuses everything before it lets a probe through.
@@ -82,6 +84,7 @@ impl Breaker {
             minimum_calls: self.minimum_calls.or(below.minimum_calls),
             retry_after_max_seconds: self.retry_after_max_seconds.or(below.retry_after_max_seconds),
             busy_is_overload: self.busy_is_overload.or(below.busy_is_overload),
+            health_check_seconds: self.health_check_seconds.or(below.health_check_seconds),
             call_timeout_seconds: self.call_timeout_seconds.or(below.call_timeout_seconds),
             open_wait_seconds: self.open_wait_seconds.or(below.open_wait_seconds),
             backoff: self.backoff.or(below.backoff),
