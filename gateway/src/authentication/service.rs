@@ -8,13 +8,13 @@ use http::{
     header::{AUTHORIZATION, HOST},
 };
 use http_body_util::BodyExt;
-use portcullis::{circuit_breaker::Breaker, outcome::Http};
+use portcullis::{circuit_breaker::Breaker, outcome::Classify, rejected::Rejected};
 use tower_service::Service;
 
 use super::{Verdict, keys::Keys};
 use crate::{
     exchange::Exchange,
-    failure::Failure,
+    failure::{Blame, Failure},
     limits::{JWKS_BYTES_MAX, VERIFY_ANSWER_BYTES_MAX},
     sanitise::request::X_REQUEST_ID,
     upload::Upload,
@@ -30,12 +30,16 @@ pub struct AuthService {
     forward: Forward,
     host: HeaderValue,
     timeout: Duration,
-    breaker: Option<Breaker>,
+    breaker: Option<(Breaker, Blame)>,
 }
 
 impl AuthService {
-    /// The service behind this upstream, which has so much time for an answer.
-    pub fn new(upstream: Arc<Upstream>, timeout: Duration, breaker: Option<Breaker>) -> Self {
+    /// The service behind this upstream, which has so much time for an answer. Its breaker judges as it is told to.
+    pub fn new(
+        upstream: Arc<Upstream>,
+        timeout: Duration,
+        breaker: Option<(Breaker, Blame)>,
+    ) -> Self {
         let host = HeaderValue::try_from(upstream.address.as_str())
             .expect("an authority is visible ASCII");
         let deadlines = Deadlines { request: timeout, attempt: None, response: None };
@@ -49,23 +53,23 @@ impl AuthService {
         authorization: HeaderValue,
         exchange: &Exchange,
     ) -> Verdict {
-        let permit = match self.breaker.as_ref().map(Breaker::admit).transpose() {
+        let admitted = self.breaker.as_ref().map(|(breaker, blame)| Ok((breaker.admit()?, *blame)));
+        let permit = match admitted.transpose() {
             Ok(permit) => permit,
-            Err(_) => return Verdict::Unavailable,
+            Err::<_, Rejected>(_) => return Verdict::Unavailable,
         };
         let mut request = self.get(path);
         request.headers_mut().insert(AUTHORIZATION, authorization);
         request.headers_mut().insert(X_REQUEST_ID, exchange.id.clone());
         request.extensions_mut().insert(exchange.clone());
         let answer = self.ask(request, VERIFY_ANSWER_BYTES_MAX).await;
-        let (verdict, outcome) = match &answer {
-            Ok((head, body)) => (verdict(head, body), Http::head(head.status(), head.headers())),
-            Err(failure) => (Verdict::Unavailable, failure.outcome()),
-        };
-        if let Some(permit) = permit {
-            permit.settle(outcome);
+        if let Some((permit, mut blame)) = permit {
+            permit.settle(match &answer {
+                Ok((head, _)) => Classify::<_, Failure>::response(&mut blame, head),
+                Err(failure) => failure.outcome(),
+            });
         }
-        verdict
+        answer.map_or(Verdict::Unavailable, |(head, body)| verdict(&head, &body))
     }
 
     async fn ask(

@@ -280,7 +280,8 @@ impl Handles {
 
     fn auth_service(&self, upstream: Arc<Upstream>) -> Option<AuthService> {
         let settings = self.config.authentication.as_ref()?;
-        let breaker = self.breaker(self.config.upstreams[settings.upstream.0].breaker.as_ref());
+        let of = self.config.upstreams[settings.upstream.0].breaker.as_ref();
+        let breaker = self.breaker(of).map(|breaker| (breaker, blame(of)));
         Some(AuthService::new(upstream, settings.timeout, breaker))
     }
 

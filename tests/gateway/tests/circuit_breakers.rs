@@ -266,6 +266,29 @@ async fn a_health_check_opens_and_closes_a_circuit_that_nobody_calls() {
 }
 
 #[tokio::test]
+async fn an_auth_service_that_asks_for_less_is_not_broken_where_that_is_known_to_be_meant() {
+    let upstream = Upstream::always(Script::answer(200, ""));
+    let auth = Upstream::always(Script::answer(503, "").header("retry-after", "9"));
+    for (busy_is_overload, state) in [(false, "open"), (true, "closed")] {
+        let breaker_of_auth = format!(
+            "url = \"{}\"\nbreaker = {{ consecutive_failures = 2, busy_is_overload = {busy_is_overload} }}",
+            auth.url()
+        );
+        let gateway = Gateway::in_front_of(&upstream)
+            .keys("[[routes]]", "authentication = \"required\"")
+            .keys("[upstreams.auth]", &breaker_of_auth)
+            .keys("[authentication]", "upstream = \"auth\"\nissuer = \"i\"\naudience = \"a\"")
+            .start()
+            .await;
+        for _ in 0..2 {
+            let asked = Client::new().bearer("x.y.z").get(gateway.url("/x"));
+            assert_eq!(asked.await.status, 503);
+        }
+        assert_eq!(breaker(&gateway, "auth").await["state"], state);
+    }
+}
+
+#[tokio::test]
 async fn an_order_outlives_the_gateway_until_it_is_lifted() {
     let upstream = Upstream::always(Script::answer(200, ""));
     let mut gateway = guarded(&upstream, "").start().await;
