@@ -168,7 +168,10 @@ impl Known {
         let ours = Ancestor { revision: self.saved.revision, mark: self.saved.mark.clone() };
         let theirs = Ancestor { revision: found.revision, mark: found.mark.clone() };
         let mut lineage: Vec<Ancestor> = Vec::new();
-        let all = found.lineage.iter().chain(&self.lineage).chain([&theirs, &ours]);
+        // What was lost of it is not in what takes its place: whoever knows it must not take this for what follows it.
+        let is_whole = found.fault.is_none() && found.unreadable().is_none();
+        let of_theirs = found.lineage.iter().chain([&theirs]).filter(|_| is_whole);
+        let all = of_theirs.chain(&self.lineage).chain([&ours]);
         for ancestor in all.filter(|ancestor| !ancestor.mark.life.is_empty()) {
             if !lineage.contains(ancestor) {
                 lineage.push(ancestor.clone());
@@ -237,5 +240,38 @@ fn unreadable() -> State {
         updated_by: "store".to_owned(),
         source: Source::Api,
         ..State::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn known(revision: u64, commit: &str, enabled: bool) -> Known {
+        let mark = Mark { life: "first".to_owned(), commit: commit.to_owned() };
+        let states = [("orders".to_owned(), State { enabled, ..State::default() })].into();
+        Known { saved: Saved { revision, states, mark }, lineage: Vec::new() }
+    }
+
+    /// Found by the simulation of a fleet.
+    #[test]
+    fn who_fills_a_store_that_lost_a_kill_does_not_claim_to_have_known_it() {
+        let (behind, ahead) = (known(1, "one", true), known(2, "two", false));
+        let lost = Found {
+            token: b"broken".to_vec(),
+            fault: Some("its states are gone".to_owned()),
+            mark: ahead.saved.mark.clone(),
+            revision: 2,
+            ..Found::default()
+        };
+        let filled = behind.mend(&lost, "second".to_owned(), "three".to_owned());
+        let found = Found {
+            token: filled.token(),
+            mark: filled.saved.mark,
+            revision: filled.saved.revision,
+            lineage: filled.lineage,
+            ..Found::default()
+        };
+        assert!(matches!(ahead.judge(&found), Verdict::Lost(_)), "the kill is put back");
     }
 }
