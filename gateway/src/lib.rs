@@ -8,7 +8,7 @@
 //! | the command line | [`cli`] |
 //! | start and join | [`gateway`], [`worker`] |
 //! | the order of the layers | [`stack`] |
-//! | its stages | [`router`], [`respond`], [`authentication`], [`edits`], [`fallback`], [`upstream`], [`panics`], [`sanitise`], [`record`] |
+//! | its stages | [`router`], [`respond`], [`authentication`], [`edits`], [`fallback`], [`upstream`], [`panics`], [`would_reject`], [`sanitise`], [`record`] |
 //! | what they pass on | [`reply`], [`upload`], [`exchange`], [`failure`] |
 //! | beside them | [`server`] (knows no route), [`control`] (the one writer), [`config`], [`telemetry`], [`wire`] (HTTP/1.1 without I/O), [`limits`], [`fields`], [`trailers`] |
 
@@ -37,3 +37,4 @@ pub mod upload;
 pub mod upstream;
 pub mod wire;
 pub mod worker;
+pub mod would_reject;

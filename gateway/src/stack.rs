@@ -13,7 +13,7 @@ use portcullis::{
     circuit_breaker::{Breaker, CircuitBreakerLayer, Place, place_of},
     concurrency::{ConcurrencyLayer, Limit},
     flag_headers::FlagHeadersLayer,
-    killswitch::KillswitchLayer,
+    killswitch::{KillswitchLayer, Stage},
     rate_limit::{Limiter, RateLimitLayer},
     refuse::AsError,
     subject::Subject,
@@ -35,6 +35,7 @@ use crate::{
     sanitise::layer::{Rules, Sanitise},
     upload::Upload,
     upstream::forward::Forward,
+    would_reject::WouldReject,
 };
 
 /// What stands around the router: every request passes here, whether a route is found or not.
@@ -83,6 +84,10 @@ pub struct RouteParts {
     pub rate_limit: Option<Limiter<IpAddr>>,
     /// The switchboard.
     pub switchboard: Subscriber,
+    /// Its name.
+    pub route: Arc<str>,
+    /// Counts whom kills that aren't meant in earnest would have refused.
+    pub would_reject: Arc<WouldReject>,
     /// Features without which the route refuses, its own among them.
     pub rejects: Vec<Arc<str>>,
     /// Features about which the upstream is told.
@@ -121,6 +126,7 @@ pub fn route(
     Future: Send,
 > + Send
 + use<> {
+    let killswitch = killswitch(&parts);
     ServiceBuilder::new()
         // Admission: sheds before any work is done.
         .layer(ConcurrencyLayer::optional(parts.in_flight).refuse(AsError))
@@ -129,14 +135,11 @@ pub fn route(
                 .refuse(AsError),
         )
         // Killswitch: off means off. Nothing below runs, counts or connects.
-        .layer(
-            KillswitchLayer::new(parts.switchboard.clone())
-                .rejects(parts.rejects)
-                .informs(parts.informs)
-                .refuse(AsError),
-        )
+        .layer(killswitch.clone().stage(Stage::BeforeAuthentication).refuse(AsError))
         // Authentication: the auth service decides; when it is away, a local check does, and says so.
         .layer(AuthenticationLayer::optional(parts.authenticator))
+        // Killswitch again: what is off for some subjects and tenants only, and what the upstream is told.
+        .layer(killswitch.informs(parts.informs).stage(Stage::BehindAuthentication).refuse(AsError))
         // Flag headers: need the identity.
         .layer(FlagHeadersLayer::new(parts.switchboard).flags(parts.flags))
         // Fallback: around all that can fail for its upstream, inside all that a client has to know.
@@ -159,6 +162,15 @@ pub fn route(
         // Deadlines and upstream: the attempt's innermost, so that the layers above see a slow call as a failed one; the
         // request's beside it, because all waiting is done here and only here is it known for whom.
         .service(parts.forward)
+}
+
+fn killswitch(parts: &RouteParts) -> KillswitchLayer {
+    let figures = parts.would_reject.clone();
+    KillswitchLayer::new(parts.switchboard.clone())
+        .rejects(&parts.rejects)
+        .route(parts.route.clone())
+        .address(client)
+        .watch(move |mode, rejected| figures.count(mode, rejected))
 }
 
 /// Whose request it is, for a breaker that lets users back step by step: the same users stay in while their share grows.

@@ -6,6 +6,17 @@
 
 use std::sync::Arc;
 
+/// On whose behalf a request is made, where many subjects belong to one: a company, a team, an account.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Tenant(pub Arc<str>);
+
+impl Tenant {
+    /// The identity as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 /// The stable identity for which a request is made: a user, a tenant, a key.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Subject(pub Arc<str>);

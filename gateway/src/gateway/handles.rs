@@ -44,6 +44,7 @@ use crate::{
     },
     wire::request::read::HeadBounds,
     worker::Worker,
+    would_reject::WouldReject,
 };
 
 /// The gateway's own paths on the listener of clients.
@@ -75,6 +76,7 @@ pub(super) struct Handles {
     concurrency: Vec<Option<Limit>>,
     fallbacks: Vec<Option<Arc<Plan>>>,
     keys: Option<Arc<Keys>>,
+    pub(super) would_reject: Arc<WouldReject>,
     pub(super) floods: Arc<Floods>,
 }
 
@@ -122,6 +124,7 @@ impl Handles {
                 .collect(),
             fallbacks: config.routes.iter().map(fallback).collect(),
             keys: config.authentication.as_ref().map(Keys::new),
+            would_reject: Arc::default(),
             floods: Arc::default(),
             config,
         }
@@ -232,6 +235,8 @@ impl Handles {
         let mut rejects: Vec<_> = route.rejects.iter().map(feature).collect();
         rejects.push(stack::route_feature(&route.name));
         RouteParts {
+            route: route.name.clone(),
+            would_reject: self.would_reject.clone(),
             in_flight: self.in_flight[index].clone(),
             rate_limit: self.rate_limits[index].clone(),
             switchboard: self.switchboard.clone(),

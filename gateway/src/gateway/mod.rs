@@ -161,6 +161,7 @@ impl Gateway {
             Arc::new(totals),
             Arc::new(panics::Figures),
             Arc::new(handles.fallback_figures()),
+            handles.would_reject.clone(),
             Arc::new(FloodFigures(handles.floods.clone())),
             Arc::new(LinesFigures(telemetry.lines.clone())),
         ];

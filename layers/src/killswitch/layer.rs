@@ -1,11 +1,18 @@
 //! The layer: which features it rejects for and informs of.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
+
+use http::Extensions;
 
 use tower_layer::Layer;
 
-use super::service::{Informed, Killswitch, Switch};
-use crate::{dictionary, refuse::AsResponse, view::Subscriber};
+use super::{
+    asked::{Place, Stage},
+    service::{Informed, Killswitch, Switch},
+};
+use crate::{
+    dictionary, refuse::AsResponse, rejected::Rejected, switchboard::kill::Mode, view::Subscriber,
+};
 
 /// Refuses requests whose feature is off, and tells the service below of others. See the [module](super).
 #[derive(Debug, Clone)]
@@ -13,13 +20,20 @@ pub struct KillswitchLayer<R = AsResponse> {
     subscriber: Subscriber,
     rejects: Arc<[Switch]>,
     informs: Arc<[Informed]>,
+    place: Place,
     refuse: R,
 }
 
 impl KillswitchLayer {
     /// A layer that obeys this switchboard. It rejects for nothing yet.
     pub fn new(subscriber: Subscriber) -> Self {
-        Self { subscriber, rejects: Arc::default(), informs: Arc::default(), refuse: AsResponse }
+        Self {
+            subscriber,
+            rejects: Arc::default(),
+            informs: Arc::default(),
+            place: Place::default(),
+            refuse: AsResponse,
+        }
     }
 }
 
@@ -47,6 +61,43 @@ impl<R> KillswitchLayer<R> {
         self
     }
 
+    /// The name of the route that it stands in, for kills of routes.
+    #[must_use]
+    pub fn route(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.place.route = Some(name.into());
+        self
+    }
+
+    /// Where it stands, for kills of regions.
+    #[must_use]
+    pub fn region(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.place.region = Some(name.into());
+        self
+    }
+
+    /// How the client's address is found, for kills of addresses, and for shares of those who have no other name.
+    #[must_use]
+    pub fn address(mut self, address: fn(&Extensions) -> Option<IpAddr>) -> Self {
+        self.place.address = address;
+        self
+    }
+
+    /// Which kills it obeys where it stands twice: before and behind authentication. Unless said otherwise it stands once, and
+    /// takes those for the subject and tenant that are in the request's extensions.
+    #[must_use]
+    pub const fn stage(mut self, stage: Stage) -> Self {
+        self.place.stage = stage;
+        self
+    }
+
+    /// Who is told of requests that would be refused if a kill were [meant in earnest](Mode). Called within the request, so it
+    /// had better count and be gone.
+    #[must_use]
+    pub fn watch(mut self, watch: impl Fn(Mode, &Rejected) + Send + Sync + 'static) -> Self {
+        self.place.watch = Some(Arc::new(watch));
+        self
+    }
+
     /// How a refusal leaves the layer: [`AsResponse`] unless said otherwise.
     #[must_use]
     pub fn refuse<R2>(self, refuse: R2) -> KillswitchLayer<R2> {
@@ -54,6 +105,7 @@ impl<R> KillswitchLayer<R> {
             subscriber: self.subscriber,
             rejects: self.rejects,
             informs: self.informs,
+            place: self.place,
             refuse,
         }
     }
@@ -68,6 +120,7 @@ impl<S, R: Clone> Layer<S> for KillswitchLayer<R> {
             subscriber: self.subscriber.clone(),
             rejects: self.rejects.clone(),
             informs: self.informs.clone(),
+            place: self.place.clone(),
             refuse: self.refuse.clone(),
             held: None,
         }

@@ -10,6 +10,11 @@
 //! told to the service below in the header `Killswitches`, an RFC 9651 dictionary (`payment_processing=?0`), for it to do
 //! less work. A client can't say anything in that header: what it sends is always removed.
 //!
+//! A kill may be for some only: a method, a header, a region, a tenant, a share of all subjects. Such a one costs only the
+//! requests of its own feature. Where the layer stands both before and behind authentication (see [`Stage`]), kills that
+//! don't depend on who asks are obeyed before. One that isn't meant in earnest refuses nobody: whoever
+//! [watches](KillswitchLayer::watch) is told whom it would have been.
+//!
 //! **When it keeps still.** While everything is on, it costs one bit test per feature and adds nothing to the request. It
 //! holds no state, takes no lock, and never waits: the switchboard that it reads is pinned in memory.
 //!
@@ -54,10 +59,12 @@
 //! # }
 //! ```
 
+mod asked;
 mod future;
 mod layer;
 mod service;
 
+pub use asked::Stage;
 pub use future::ResponseFuture;
 pub use layer::KillswitchLayer;
 pub use service::{KILLSWITCHES, Killswitch};

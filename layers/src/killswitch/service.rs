@@ -8,12 +8,15 @@ use std::{
 use http::{HeaderName, HeaderValue, Request};
 use tower_service::Service;
 
-use super::future::ResponseFuture;
+use super::{
+    asked::{Place, Stage},
+    future::ResponseFuture,
+};
 use crate::{
     dictionary,
     refuse::Refuse,
     rejected::Rejected,
-    switchboard::{Switchboard, UnixMillis, feature::FeatureId},
+    switchboard::{Off, Switchboard, UnixMillis, feature::FeatureId, kill::Mode, scope::Asked},
     view::Subscriber,
 };
 
@@ -27,6 +30,7 @@ pub struct Killswitch<S, R> {
     pub(super) subscriber: Subscriber,
     pub(super) rejects: Arc<[Switch]>,
     pub(super) informs: Arc<[Informed]>,
+    pub(super) place: Place,
     pub(super) refuse: R,
     /// The refusal that readiness was given for without asking the inner service, which therefore must not be called.
     pub(super) held: Option<Rejected>,
@@ -56,32 +60,63 @@ impl Switch {
         Self { name: name.into(), id: subscriber.read(|board| board.id(name)) }
     }
 
-    /// The feature's index, if it is off.
-    fn off_in(&self, board: &Switchboard) -> Option<FeatureId> {
-        self.id.or_else(|| board.id(&self.name)).filter(|&id| board.is_off(id))
+    /// The feature's index, if there is any kill to be asked.
+    #[inline]
+    fn killed_in(&self, board: &Switchboard) -> Option<FeatureId> {
+        self.id.or_else(|| board.id(&self.name)).filter(|&id| board.has_kills(id))
     }
 }
 
 impl<S, R> Killswitch<S, R> {
-    fn rejection(&self, board: &Switchboard) -> Option<Rejected> {
-        let id = self.rejects.iter().find_map(|switch| switch.off_in(board))?;
-        let (feature, state) = (board.feature(id), board.state(id));
-        Some(Rejected::Killed {
-            feature: feature.name.clone(),
-            public_message: feature.public_message.clone(),
-            retry_after: state.expires_at.map(|at| at.left(UnixMillis::now())),
+    /// The refusal, whoever asks for whatever.
+    fn rejection_of_all(&self, board: &Switchboard) -> Option<Rejected> {
+        let mut killed = self.rejects.iter().filter_map(|switch| switch.killed_in(board));
+        let id = killed.find(|&id| board.is_off(id))?;
+        board.judge(id, &Asked::default()).off.map(|off| rejected(board, id, off))
+    }
+
+    /// The refusal of this request. A request is looked at only where a feature has kills.
+    fn rejection<B>(&self, board: &Switchboard, request: &Request<B>) -> Option<Rejected> {
+        let mut killed =
+            self.rejects.iter().filter_map(|switch| switch.killed_in(board)).peekable();
+        killed.peek()?;
+        let asked = self.place.asked(request);
+        killed.find_map(|id| {
+            let verdict = board.judge(id, &asked);
+            self.tell_watch(board, id, Mode::Shadow, verdict.shadow);
+            self.tell_watch(board, id, Mode::Drill, verdict.drill);
+            verdict.off.map(|off| rejected(board, id, off))
         })
     }
 
+    fn tell_watch(&self, board: &Switchboard, id: FeatureId, mode: Mode, off: Option<Off<'_>>) {
+        let (Some(watch), Some(off)) = (&self.place.watch, off) else { return };
+        let was_told = self.place.stage == Stage::BehindAuthentication
+            && off.kill.is_some_and(|kill| !kill.scope.asks_who());
+        if !was_told {
+            watch(mode, &rejected(board, id, off));
+        }
+    }
+
     /// What is to be told of these features; nothing while all are on.
-    fn members(&self, board: &Switchboard) -> String {
+    fn members<B>(&self, board: &Switchboard, request: &Request<B>) -> String {
         let mut members = String::new();
-        for informed in
-            self.informs.iter().filter(|informed| informed.switch.off_in(board).is_some())
-        {
-            dictionary::push(&mut members, &informed.member);
+        for informed in self.informs.iter() {
+            let Some(id) = informed.switch.killed_in(board) else { continue };
+            if board.judge(id, &self.place.asked(request)).off.is_some() {
+                dictionary::push(&mut members, &informed.member);
+            }
         }
         members
+    }
+}
+
+fn rejected(board: &Switchboard, id: FeatureId, off: Off<'_>) -> Rejected {
+    let feature = board.feature(id);
+    Rejected::Killed {
+        feature: feature.name.clone(),
+        public_message: feature.public_message.clone(),
+        retry_after: off.expires_at().map(|at| at.left(UnixMillis::now())),
     }
 }
 
@@ -119,14 +154,15 @@ where
     /// While a feature is off it is ready at once, and the inner service isn't asked: asking may already connect or take a
     /// slot there.
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.held = self.subscriber.read(|board| self.rejection(board));
+        self.held = self.subscriber.read(|board| self.rejection_of_all(board));
         if self.held.is_some() { Poll::Ready(Ok(())) } else { self.inner.poll_ready(cx) }
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let held = self.held.take();
         let look = |board: &Switchboard| {
-            held.or_else(|| self.rejection(board)).map_or_else(|| Ok(self.members(board)), Err)
+            held.or_else(|| self.rejection(board, &request))
+                .map_or_else(|| Ok(self.members(board, &request)), Err)
         };
         match self.subscriber.read_in(request.extensions(), look) {
             Err(rejected) => ResponseFuture::refused(self.refuse.refuse(rejected)),

@@ -116,10 +116,17 @@ impl Switchboard {
         has(&self.off, id)
     }
 
+    /// Whether there is any kill to be asked: one for everybody, for some, or not in earnest. While there is none, a request
+    /// needn't be looked at.
+    #[inline]
+    pub fn has_kills(&self, id: FeatureId) -> bool {
+        has(&self.off, id) || has(&self.beside, id)
+    }
+
     /// Whether the feature is off for this request, and what would be without being meant in earnest.
     #[inline]
     pub fn judge(&self, id: FeatureId, asked: &Asked<'_>) -> Verdict<'_> {
-        if !self.is_off(id) && !has(&self.beside, id) {
+        if !self.has_kills(id) {
             return Verdict::default();
         }
         self.judge_kills(id, asked)

@@ -198,6 +198,8 @@ async fn stand(script: Rc<RefCell<Script>>, breaker: Breaker) -> Serve {
     let deadlines = Deadlines { request: NEVER, attempt: None, response: None };
     let limit = Limit::new("all", NonZeroUsize::new(IN_FLIGHT).expect("above zero"));
     let route = stack::route(RouteParts {
+        route: "fuzzed".into(),
+        would_reject: Arc::default(),
         in_flight: Some(limit),
         rate_limit: None,
         switchboard: switchboard.clone(),
