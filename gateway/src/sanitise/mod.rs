@@ -4,6 +4,8 @@
 //! gateway owns are taken from clients in every spelling, and a path is normalised once, so that what is matched, authorised,
 //! logged and forwarded is the same string. Nothing before this module reads a header.
 
+mod forwarded;
+mod host;
 pub mod layer;
 pub mod path;
 pub mod request;

@@ -3,36 +3,33 @@
 //! The order matters: the client's hop-by-hop fields go first, then the fields that the gateway owns, and only then does
 //! anything of ours come in; so a client can neither forge what we say nor have it removed by naming it in `Connection`.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::IpAddr;
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version,
     header::{
         ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, AUTHORIZATION, CACHE_CONTROL, CONNECTION,
-        CONTENT_LENGTH, CONTENT_TYPE, COOKIE, EXPECT, FORWARDED, HOST, ORIGIN, REFERER,
-        TRANSFER_ENCODING, USER_AGENT,
+        CONTENT_LENGTH, CONTENT_TYPE, COOKIE, EXPECT, HOST, ORIGIN, REFERER, TRANSFER_ENCODING,
+        USER_AGENT,
     },
     request::Parts,
     uri::PathAndQuery,
 };
 
 use super::{
+    forwarded::{client, forwarded, forwarded_by_nobody, forwarding},
+    host::{is_host, same_host, without_empty_port},
     path::{PathFault, PathRules, normalise},
     tokens,
 };
 use crate::{
     failure::Failure,
     fields::{end_to_end, hop_by_hop, is_alias, owned},
-    limits::HOST_BYTES_MAX,
     server::peer::Peer,
 };
 
 /// The id under which a request is named everywhere.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-
 /// Makes the head of a request unambiguous, in place, and says who asks: the peer, or who a trusted peer names.
 ///
 /// # Errors
@@ -175,62 +172,6 @@ fn authority(parts: &mut Parts, hosts: usize) -> Result<(), Failure> {
     Ok(())
 }
 
-/// `uri-host [ ":" port ]` without anything that could end up elsewhere.
-fn is_host(host: &[u8]) -> bool {
-    if host.len() > HOST_BYTES_MAX {
-        return false;
-    }
-    let (is_good, port) = match host.strip_prefix(b"[") {
-        Some(rest) => {
-            let Some(end) = rest.iter().position(|&byte| byte == b']') else { return false };
-            (is_ipv6(&rest[..end]), &rest[end + 1..])
-        }
-        None => {
-            let end = host.iter().position(|&byte| byte == b':').unwrap_or(host.len());
-            (is_name(&host[..end]), &host[end..])
-        }
-    };
-    is_good && (port.is_empty() || port.strip_prefix(b":").is_some_and(is_port))
-}
-
-/// A host without the colon of a port that isn't there, which RFC 3986 allows and servers read in more than one way.
-fn without_empty_port(host: &HeaderValue) -> Option<HeaderValue> {
-    let plain = host.as_bytes().strip_suffix(b":")?;
-    Some(HeaderValue::from_bytes(plain).expect("a part of a value is a value"))
-}
-
-/// Labels between dots, none of which is empty; a dot may stand at the end.
-fn is_name(name: &[u8]) -> bool {
-    let mut previous = b'.';
-    for &byte in name {
-        let in_label = byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'~');
-        if !in_label && (byte != b'.' || previous == b'.') {
-            return false;
-        }
-        previous = byte;
-    }
-    !name.is_empty()
-}
-
-fn is_ipv6(address: &[u8]) -> bool {
-    std::str::from_utf8(address).is_ok_and(|text| text.parse::<Ipv6Addr>().is_ok())
-}
-
-/// Digits; none is the port that http has anyway (RFC 3986, 3.2.3).
-fn is_port(port: &[u8]) -> bool {
-    port.iter().all(u8::is_ascii_digit)
-        && (port.is_empty() || std::str::from_utf8(port).is_ok_and(|p| p.parse::<u16>().is_ok()))
-}
-
-/// Whether two spellings are one host: case, the port that http has anyway, and a dot at the end make no difference.
-fn same_host(one: &[u8], other: &[u8]) -> bool {
-    fn plain(host: &[u8]) -> &[u8] {
-        let host = host.strip_suffix(b":80").or(host.strip_suffix(b":")).unwrap_or(host);
-        host.strip_suffix(b".").unwrap_or(host)
-    }
-    plain(one).eq_ignore_ascii_case(plain(other))
-}
-
 /// `Expect` ends here: we own the go-ahead.
 fn expect(headers: &mut HeaderMap) -> Result<(), Failure> {
     let known = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"100-continue");
@@ -290,41 +231,6 @@ fn is_canonical(given: &HeaderValue, length: u64) -> bool {
         && given.to_str().is_ok_and(|text| text.parse() == Ok(length))
 }
 
-/// The client as a trusted peer names it: the nearest address of the chain, by `Forwarded` where there is no other.
-fn client(headers: &HeaderMap, peer: &Peer) -> IpAddr {
-    if !peer.trusted {
-        return peer.ip;
-    }
-    let nearest = match headers.get_all(X_FORWARDED_FOR).iter().next_back() {
-        Some(chain) => last_of(chain).and_then(node),
-        None => headers.get_all(FORWARDED).iter().next_back().and_then(last_of).and_then(for_node),
-    };
-    nearest.map_or(peer.ip, |ip| ip.to_canonical())
-}
-
-/// The last member of a list.
-fn last_of(list: &HeaderValue) -> Option<&str> {
-    list.to_str().ok()?.rsplit(',').next().map(str::trim)
-}
-
-/// `for=` of an element of `Forwarded` (RFC 7239).
-fn for_node(element: &str) -> Option<IpAddr> {
-    let pairs = element.split(';').filter_map(|pair| pair.split_once('='));
-    let mut nodes = pairs.filter(|(name, _)| name.trim().eq_ignore_ascii_case("for"));
-    nodes.next().and_then(|(_, node_in_quotes)| node(node_in_quotes.trim().trim_matches('"')))
-}
-
-/// An address with or without a port, in brackets or not.
-fn node(text: &str) -> Option<IpAddr> {
-    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
-    bare.parse().ok().or_else(|| text.parse().ok().map(|address: SocketAddr| address.ip()))
-}
-
-/// The owned fields that [`forwarded`] replaces or appends to.
-fn forwarding(name: &str) -> bool {
-    matches!(name, "forwarded" | "x-forwarded-for" | "x-forwarded-host" | "x-forwarded-proto")
-}
-
 /// Origin-form, with the path in its normal form.
 fn target(uri: &mut Uri, rules: PathRules) -> Result<(), Failure> {
     let normal = match uri.path() {
@@ -361,51 +267,6 @@ fn join_cookies(headers: &mut HeaderMap) {
         && let Ok(cookie) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..]))
     {
         headers.insert(COOKIE, cookie);
-    }
-}
-
-/// Tells the upstream who asked: replaced for everybody, appended to for trusted peers.
-fn forwarded(headers: &mut HeaderMap, peer: &Peer) {
-    if peer.trusted {
-        append(headers, &X_FORWARDED_FOR, ", ", &peer.forwarded_for);
-        append(headers, &FORWARDED, ", ", &peer.forwarded);
-        only(headers, &X_FORWARDED_PROTO, |proto| matches!(proto, b"http" | b"https"));
-        only(headers, &X_FORWARDED_HOST, is_host);
-        headers.entry(X_FORWARDED_PROTO).or_insert(HeaderValue::from_static("http"));
-    } else {
-        headers.insert(X_FORWARDED_FOR, peer.forwarded_for.clone());
-        headers.insert(FORWARDED, peer.forwarded.clone());
-        headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
-        headers.remove(X_FORWARDED_HOST);
-    }
-    if let Some(host) = headers.get(HOST).cloned() {
-        headers.entry(X_FORWARDED_HOST).or_insert(host);
-    }
-}
-
-/// The same, where nobody said anything before us: nothing has to be looked for or replaced.
-fn forwarded_by_nobody(headers: &mut HeaderMap, peer: &Peer) {
-    headers.append(X_FORWARDED_FOR, peer.forwarded_for.clone());
-    headers.append(FORWARDED, peer.forwarded.clone());
-    headers.append(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
-    if let Some(host) = headers.get(HOST).cloned() {
-        headers.append(X_FORWARDED_HOST, host);
-    }
-}
-
-/// Keeps a field of which there is one, and it is good.
-fn only(headers: &mut HeaderMap, name: &HeaderName, is_good: impl Fn(&[u8]) -> bool) {
-    let mut values = headers.get_all(name).iter();
-    if !matches!((values.next(), values.next()), (Some(value), None) if is_good(value.as_bytes())) {
-        headers.remove(name);
-    }
-}
-
-fn append(headers: &mut HeaderMap, name: &HeaderName, separator: &str, value: &HeaderValue) {
-    let mut chain: Vec<&[u8]> = headers.get_all(name).iter().map(HeaderValue::as_bytes).collect();
-    chain.push(value.as_bytes());
-    if let Ok(joined) = HeaderValue::from_bytes(&chain.join(separator.as_bytes())) {
-        headers.insert(name, joined);
     }
 }
 
