@@ -265,6 +265,8 @@ impl<I: AsyncRead + AsyncWrite + Unpin + Send + std::fmt::Debug + 'static> Conne
     /// Writes the head of an answer, and decides whether another may follow it.
     fn answer<B: http_body::Body>(&mut self, status: StatusCode, headers: &HeaderMap, body: &B) {
         let framing = self.framing(status, body);
+        // What was due before it is not what its client has for taking it.
+        self.timer.clear();
         {
             let line = self.line.lock();
             let upload = &line.upload;

@@ -270,6 +270,24 @@ async fn a_client_that_says_no_more_gets_an_answer_that_comes_at_once_and_no_lat
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_client_that_says_no_more_has_its_time_to_take_its_answers() {
+    // The first fills all the room that there is towards the client.
+    let fills = "x".repeat(1024 - ok(&"x".repeat(900)).len() + 900);
+    let answer = fills.clone();
+    let mut client = connected(move |_| {
+        let answer = answer.clone();
+        async move {
+            tokio::time::sleep(HALF_CLOSED / 2).await;
+            Ok(text(200, answer))
+        }
+    });
+    client.send("GET /one HTTP/1.1\r\n\r\nGET /two HTTP/1.1\r\n\r\n").await;
+    client.socket.shutdown().await.unwrap();
+    tokio::time::sleep(HALF_CLOSED * 4).await;
+    assert_eq!(client.rest().await, ok(&fills).repeat(2));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_client_that_leaves_is_missed_whatever_became_of_its_body() {
     for head in [
         "POST /never HTTP/1.1\r\ncontent-length: 2\r\n\r\nhi",
