@@ -1,7 +1,8 @@
 //! What happens to a request while its feature is off.
 //!
-//! A feature says what is done without it by whoever [obeys](crate::killswitch::KillswitchLayer::obeys) it: refuse the
-//! request, tell the service below, send the request somewhere else, or answer in its place. Refusing is the default.
+//! A feature says what is done without it: refuse the request, tell the service below, send the request somewhere else, or
+//! answer in its place. Refusing is the default. These are the values and how an answer is rendered; the killswitch layer
+//! itself refuses and informs, and doesn't read them yet (issue 6).
 
 use std::{error::Error, fmt, sync::Arc, time::Duration};
 

@@ -31,7 +31,7 @@ pub enum Mode {
     Enforce,
     /// It is on, and whom it would have been off for is counted.
     Shadow,
-    /// It is on, and what its off-path would have answered is made each time, and thrown away.
+    /// It is on, and whoever watches is given the refusal that its off-path would have made.
     Drill,
 }
 
