@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "in a test, also where a function helps it")]
 
 mod conformance;
+#[allow(dead_code, reason = "other tests reach these places over TLS")]
 mod places;
 
 use std::{
@@ -47,17 +48,17 @@ fn every_promise(name: &str, place: Place) {
 
 #[test]
 fn the_store_on_one_server_keeps_every_promise() {
-    every_promise("the store in Redis, on one server,", Place::one_server());
+    every_promise("the store in Redis, on one server,", Place::one_server(None));
 }
 
 #[test]
 fn the_store_behind_three_sentinels_keeps_every_promise() {
-    every_promise("the store in Redis, behind three Sentinels,", Place::three_sentinels());
+    every_promise("the store in Redis, behind three Sentinels,", Place::three_sentinels(None));
 }
 
 #[test]
 fn the_store_in_a_cluster_of_three_keeps_every_promise() {
-    every_promise("the store in Redis, in a cluster of three,", Place::cluster_of_three());
+    every_promise("the store in Redis, in a cluster of three,", Place::cluster_of_three(None));
 }
 
 /// A store with three kills that hears what happens, once it has reached the server.
@@ -371,7 +372,7 @@ fn people_with_redis_cli_find_a_copy() {
 
 #[test]
 fn sentinels_lead_to_the_new_master() {
-    let place = Place::three_sentinels();
+    let place = Place::three_sentinels(None);
     let [master, replica] = &place.servers[..] else { unreachable!() };
     let mut store = RedisStore::open(place.settings("portcullis", false)).unwrap();
     store.load().unwrap();
@@ -390,7 +391,7 @@ fn sentinels_lead_to_the_new_master() {
 
 #[test]
 fn a_cluster_says_which_node_holds_the_keys() {
-    let place = Place::cluster_of_three();
+    let place = Place::cluster_of_three(None);
     // Whichever node is asked first, the same keys are found.
     for node in &place.servers {
         let mut settings = node.settings();

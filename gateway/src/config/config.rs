@@ -209,7 +209,7 @@ pub enum Store {
     /// Nowhere: gone with the process.
     Memory,
     /// In a Redis that a fleet shares, and mirrored in a directory.
-    Redis(Redis),
+    Redis(Box<Redis>),
 }
 
 /// The Redis that a fleet shares.
@@ -217,6 +217,7 @@ pub enum Store {
 pub struct Redis {
     /// With the password, where it has one: never shown.
     pub url: String,
+    pub tls: RedisTls,
     pub topology: RedisTopology,
     pub namespace: String,
     /// Absent: the host's name and the port of the listener.
@@ -224,6 +225,15 @@ pub struct Redis {
     pub directory: PathBuf,
     /// Of one question, and to connect.
     pub timeout: Duration,
+}
+
+/// Whom to believe over TLS, and who we are there: files.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RedisTls {
+    pub ca: Option<PathBuf>,
+    /// The certificate and its key.
+    pub identity: Option<(PathBuf, PathBuf)>,
+    pub server_name: Option<String>,
 }
 
 /// How the server is found.
@@ -237,8 +247,9 @@ pub enum RedisTopology {
 /// URLs have passwords in them.
 impl fmt::Debug for Redis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { namespace, instance, directory, timeout, .. } = self;
+        let Self { tls, namespace, instance, directory, timeout, .. } = self;
         f.debug_struct("Redis")
+            .field("tls", tls)
             .field("namespace", namespace)
             .field("instance", instance)
             .field("directory", directory)

@@ -207,8 +207,10 @@ pub struct Store {
     pub kind: StoreKind,
     /// The directory of an embedded store, and of the mirror of one in Redis; made when it is missing.
     pub directory: String,
-    /// The Redis that a fleet shares: `redis://user:password@host:port/database`. Without TLS in this version.
+    /// The Redis that a fleet shares: `redis://user:password@host:port/database`, or `rediss://…` for TLS.
     pub url: Option<String>,
+    /// For `rediss://`: whom to believe, and who we are.
+    pub tls: Option<StoreTls>,
     /// The part in braces of all keys in Redis.
     pub namespace: String,
     /// The name of this gateway among those that share the store.
@@ -230,6 +232,7 @@ impl Default for Store {
             kind: StoreKind::Embedded,
             directory: "var".to_owned(),
             url: None,
+            tls: None,
             namespace: "portcullis".to_owned(),
             instance: None,
             sentinels: Vec::new(),
@@ -238,6 +241,20 @@ impl Default for Store {
             timeout_ms: 250,
         }
     }
+}
+
+/// Whom to believe over TLS, and who we are there. The files are read again for each connection.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct StoreTls {
+    /// A file (PEM) with those who may vouch for a server. Default: whom this machine trusts.
+    pub ca: Option<String>,
+    /// A file (PEM) with the certificate that a server is shown which asks who comes.
+    pub certificate: Option<String>,
+    /// The file (PEM) with its private key.
+    pub key: Option<String>,
+    /// The name that each server has to prove. Default: the host of its address.
+    pub server_name: Option<String>,
 }
 
 /// What keeps the switchboard.

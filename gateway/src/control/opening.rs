@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt;
 
-use portcullis::store::redis::{RedisStore, Settings, Topology};
+use portcullis::store::redis::{Identity, RedisStore, Settings, Tls, Topology};
 use portcullis::store::{EmbeddedStore, MemoryStore, Saved, Store, StoreError};
 use portcullis::switchboard::Switchboard;
 use portcullis::switchboard::feature::{Feature, State};
@@ -93,6 +93,12 @@ fn settings(redis: &config::Redis, config: &Config) -> Settings {
     settings.mirror = Some(redis.directory.join(format!("redis-mirror-{}", listen.port())));
     settings.namespace.clone_from(&redis.namespace);
     settings.timeout = redis.timeout;
+    let identity = redis.tls.identity.clone();
+    settings.tls = Tls {
+        ca: redis.tls.ca.clone(),
+        identity: identity.map(|(certificates, key)| Identity { certificates, key }),
+        server_name: redis.tls.server_name.clone(),
+    };
     settings.topology = match &redis.topology {
         config::RedisTopology::Single => Topology::Single,
         config::RedisTopology::Sentinel { sentinels, master } => {

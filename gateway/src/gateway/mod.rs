@@ -22,7 +22,7 @@ use self::{
     signals::Told,
 };
 use crate::{
-    config::config::{Config, Redis, Store},
+    config::config::{Config, Store},
     control::{
         self, events::Events, fleet::Fleet, health::Health, metrics::Exposition, opening,
         standing::Standing, webhook::Courier, writer,
@@ -277,7 +277,9 @@ fn announce(config: &Config) {
 
 /// The name of this gateway among others: its machine and its port.
 fn instance(config: &Config) -> String {
-    if let Store::Redis(Redis { instance: Some(name), .. }) = &config.store {
+    if let Store::Redis(redis) = &config.store
+        && let Some(name) = &redis.instance
+    {
         return name.clone();
     }
     let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();

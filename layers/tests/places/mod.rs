@@ -1,6 +1,7 @@
 //! Where a store in Redis can lie: on one server, behind three Sentinels, in a cluster of three. Each is made of real
 //! processes on the loopback address, and can be harmed.
 
+pub(crate) mod certificates;
 mod relay;
 pub(crate) mod server;
 
@@ -20,7 +21,7 @@ use tempfile::tempdir;
 
 use self::{
     relay::Relay,
-    server::{Server, free_port, until},
+    server::{Over, Server, free_port, until},
 };
 use crate::conformance::{Harm, Kind};
 
@@ -35,34 +36,32 @@ pub(crate) struct Place {
 const MASTER: &str = "mine";
 
 impl Place {
-    pub(crate) fn one_server() -> Self {
-        Self::of(vec![Server::that_keeps(&[])], Vec::new(), false)
+    pub(crate) fn one_server(over: Over<'_>) -> Self {
+        Self::of(vec![Server::that_keeps(over, &[])], Vec::new(), false)
     }
 
     /// A master, a replica, and three Sentinels that know both.
-    pub(crate) fn three_sentinels() -> Self {
-        let master = Server::that_keeps(&[]);
+    pub(crate) fn three_sentinels(over: Over<'_>) -> Self {
+        let master = Server::that_keeps(over, &[]);
         let port = master.port.to_string();
-        let replica = Server::that_keeps(&["--replicaof", "127.0.0.1", &port]);
+        let replica = Server::that_keeps(over, &["--replicaof", "127.0.0.1", &port]);
         until("the replica follows", || {
             replica.cli(&["INFO", "replication"]).contains("master_link_status:up")
         });
-        let sentinels: Vec<Server> = (0..3).map(|_| sentinel(master.port)).collect();
+        let sentinels: Vec<Server> = (0..3).map(|_| sentinel(over, master.port)).collect();
         let place = Self::of(vec![master, replica], sentinels, false);
         until("the Sentinels know everybody", || place.is_settled());
         place
     }
 
-    pub(crate) fn cluster_of_three() -> Self {
+    pub(crate) fn cluster_of_three(over: Over<'_>) -> Self {
+        let encrypts = if over.is_some() { &["--tls-cluster", "yes"][..] } else { &[] };
         let node = |_| {
             let bus = free_port().to_string();
-            Server::that_keeps(&["--cluster-enabled", "yes", "--cluster-port", &bus])
+            let cluster = ["--cluster-enabled", "yes", "--cluster-port", &bus];
+            Server::that_keeps(over, &[&cluster, encrypts].concat())
         };
-        Self::cluster_of((0..3).map(node).collect())
-    }
-
-    /// Three nodes, made known to each other.
-    pub(crate) fn cluster_of(nodes: Vec<Server>) -> Self {
+        let nodes: Vec<Server> = (0..3).map(node).collect();
         for node in &nodes[1..] {
             let bus = node.cli(&["CONFIG", "GET", "cluster-port"]);
             let bus = bus.lines().last().unwrap();
@@ -137,7 +136,11 @@ impl Place {
     pub(crate) fn settings(&self, namespace: &str, from_afar: bool) -> Settings {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let port = |server: u16| if from_afar { self.relay.port(server) } else { server };
-        let url = |server: &Server| format!("redis://127.0.0.1:{}", port(server.port));
+        let by = |server: u16| (server.to_string(), port(server).to_string());
+        let url = |server: &Server| {
+            let (own, taken) = by(server.port);
+            server.url().replace(&own, &taken)
+        };
         let mut settings = Settings::new(url(&self.servers[0]));
         if self.is_cluster {
             settings.topology =
@@ -155,13 +158,16 @@ impl Place {
 }
 
 /// A Sentinel keeps its configuration in a file of its own.
-fn sentinel(master: u16) -> Server {
-    Server::in_a(tempdir().unwrap(), |home, port| {
+fn sentinel(over: Over<'_>, master: u16) -> Server {
+    Server::in_a(over, tempdir().unwrap(), |home, lines| {
         let file = home.join("sentinel.conf");
-        let text = format!(
-            "port {port}\nbind 127.0.0.1\nsentinel monitor {MASTER} 127.0.0.1 {master} 2\n\
-             sentinel down-after-milliseconds {MASTER} 500\nsentinel failover-timeout {MASTER} 3000\n"
-        );
+        let lines = lines.iter().map(|(name, value)| format!("{name} {value}\n"));
+        let text = lines.collect::<String>()
+            + &format!(
+                "sentinel monitor {MASTER} 127.0.0.1 {master} 2\n\
+                 sentinel down-after-milliseconds {MASTER} 500\n\
+                 sentinel failover-timeout {MASTER} 3000\n"
+            );
         std::fs::write(&file, text).unwrap();
         vec![file.to_string_lossy().into_owned(), "--sentinel".to_owned()]
     })

@@ -6,13 +6,14 @@ use std::{
     net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::{LazyLock, Mutex},
+    sync::{Arc, LazyLock, Mutex},
     thread,
     time::{Duration, Instant},
 };
 
 use tempfile::{TempDir, tempdir};
 
+use super::certificates::Certificates;
 use crate::conformance::PATIENCE;
 
 /// One process; dies with this value.
@@ -21,7 +22,11 @@ pub(crate) struct Server {
     pub(crate) home: TempDir,
     pub(crate) port: u16,
     arguments: Vec<String>,
+    certificates: Option<Arc<Certificates>>,
 }
+
+/// Over TLS alone where there are certificates.
+pub(crate) type Over<'c> = Option<&'c Arc<Certificates>>;
 
 impl Server {
     /// One that keeps nothing.
@@ -30,37 +35,57 @@ impl Server {
     }
 
     /// One that has on its disk whatever it answered.
-    pub(crate) fn that_keeps(more: &[&str]) -> Self {
+    pub(crate) fn that_keeps(over: Over<'_>, more: &[&str]) -> Self {
         let keeps = ["--save", "", "--appendonly", "yes", "--appendfsync", "always"];
-        Self::with(&[&keeps, more].concat())
+        Self::over(over, &[&keeps, more].concat())
     }
 
     pub(crate) fn with(arguments: &[&str]) -> Self {
-        Self::in_a(tempdir().unwrap(), |_, port| {
-            let port = ["--bind", "127.0.0.1", "--port", &port.to_string()].map(str::to_owned);
-            port.into_iter().chain(arguments.iter().map(|&more| more.to_owned())).collect()
+        Self::over(None, arguments)
+    }
+
+    pub(crate) fn over(over: Over<'_>, arguments: &[&str]) -> Self {
+        Self::in_a(over, tempdir().unwrap(), |_, lines| {
+            let lines = lines.into_iter();
+            let own = lines.flat_map(|(name, value)| [format!("--{name}"), value]);
+            own.chain(arguments.iter().map(|&more| more.to_owned())).collect()
         })
     }
 
-    /// One whose arguments need its directory or its port.
-    pub(crate) fn in_a(home: TempDir, arguments: impl FnOnce(&Path, u16) -> Vec<String>) -> Self {
+    /// One that makes its arguments of its directory and of the first lines of its configuration.
+    pub(crate) fn in_a(
+        over: Over<'_>,
+        home: TempDir,
+        arguments: impl FnOnce(&Path, Vec<(&'static str, String)>) -> Vec<String>,
+    ) -> Self {
         let port = free_port();
-        let arguments = arguments(home.path(), port);
+        let mut lines = vec![("bind", "127.0.0.1".to_owned())];
+        match over {
+            None => lines.push(("port", port.to_string())),
+            Some(certificates) => {
+                lines.extend([("port", "0".to_owned()), ("tls-port", port.to_string())]);
+                lines.extend(certificates.of_a_server());
+            }
+        }
+        let arguments = arguments(home.path(), lines);
         let process = Mutex::new(spawn(home.path(), &arguments));
-        let server = Self { process, home, port, arguments };
+        let server = Self { process, home, port, arguments, certificates: over.cloned() };
         server.answers();
         server
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
+        let scheme = if self.certificates.is_some() { "rediss" } else { "redis" };
+        format!("{scheme}://127.0.0.1:{}", self.port)
     }
 
     /// What redis-cli prints.
     pub(crate) fn cli(&self, arguments: &[&str]) -> String {
         let mut command = Command::new("redis-cli");
-        command.args(["-p", &self.port.to_string()]).args(arguments);
-        String::from_utf8_lossy(&command.output().unwrap().stdout).trim().to_owned()
+        command.args(["-p", &self.port.to_string()]);
+        command.args(self.certificates.iter().flat_map(|certificates| certificates.of_a_client()));
+        let printed = command.args(arguments).output().unwrap().stdout;
+        String::from_utf8_lossy(&printed).trim().to_owned()
     }
 
     pub(crate) fn answers(&self) {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{Check, address};
-use crate::config::config::{Log, Redis, RedisTopology, Store, Telemetry};
+use crate::config::config::{Log, Redis, RedisTls, RedisTopology, Store, Telemetry};
 use crate::config::fault::{Wrong, nearest};
 use crate::config::file::StoreKind;
 
@@ -22,7 +22,7 @@ impl Check<'_, '_> {
             StoreKind::Embedded => {
                 Some(Store::Embedded { directory: PathBuf::from(&file.directory) })
             }
-            StoreKind::Redis => self.redis().map(Store::Redis),
+            StoreKind::Redis => self.redis().map(|redis| Store::Redis(Box::new(redis))),
         }
     }
 
@@ -34,12 +34,14 @@ impl Check<'_, '_> {
         };
         let urls =
             [&url].into_iter().chain(&file.sentinels).chain(file.cluster_nodes.iter().flatten());
-        if !urls.fold(true, |all, url| all & is_redis(url)) {
+        if !urls.clone().fold(true, |all, url| all & is_redis(url)) {
             // The faulty text may hold a password, so it isn't quoted.
-            let wrong = "an address of Redis reads redis://[user:password@]host[:port][/database]";
+            let wrong = "an address of Redis reads redis://[user:password@]host[:port][/database], or rediss:// for TLS";
             self.report(site.key("url"), wrong);
             return None;
         }
+        let is_over_tls = urls.fold(false, |any, url| any | url.starts_with("rediss://"));
+        let tls = self.redis_tls(is_over_tls)?;
         if !is_plain(&file.namespace) {
             self.report(
                 site.key("namespace"),
@@ -78,12 +80,36 @@ impl Check<'_, '_> {
         };
         Some(Redis {
             url,
+            tls,
             topology,
             namespace: file.namespace.clone(),
             instance: file.instance.clone().filter(|name| !name.is_empty()),
             directory: PathBuf::from(&file.directory),
             timeout: Duration::from_millis(file.timeout_ms),
         })
+    }
+
+    fn redis_tls(&mut self, is_over_tls: bool) -> Option<RedisTls> {
+        let Some(file) = &self.file.store.tls else { return Some(RedisTls::default()) };
+        let site = self.root.key("store").key("tls");
+        if !is_over_tls {
+            self.report(site, "is of no use: no address of Redis begins with rediss://");
+            return None;
+        }
+        let identity = match (&file.certificate, &file.key) {
+            (Some(certificate), Some(key)) => Some((certificate.into(), key.into())),
+            (None, None) => None,
+            (Some(_), None) => {
+                self.report(site.key("certificate"), "needs its private `key`");
+                return None;
+            }
+            (None, Some(_)) => {
+                self.report(site.key("key"), "needs the `certificate` that it belongs to");
+                return None;
+            }
+        };
+        let ca = file.ca.as_ref().map(PathBuf::from);
+        Some(RedisTls { ca, identity, server_name: file.server_name.clone() })
     }
 
     pub(super) fn log(&mut self) -> Option<Log> {
@@ -122,8 +148,9 @@ impl Check<'_, '_> {
 
 /// Whether the store may take it for an address; what it makes of it, it says itself.
 fn is_redis(url: &str) -> bool {
-    url.strip_prefix("redis://")
-        .is_some_and(|rest| !rest.is_empty() && !rest.contains(char::is_whitespace))
+    let rest = url.strip_prefix("redis://").or_else(|| url.strip_prefix("rediss://"));
+    // What other clients read from behind a `#` is leave to trust anybody.
+    rest.is_some_and(|rest| !rest.is_empty() && !rest.contains([' ', '\t', '\n', '\r', '#']))
 }
 
 fn is_plain(namespace: &str) -> bool {

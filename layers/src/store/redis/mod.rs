@@ -26,6 +26,7 @@
 //! **Away is not lost.** Questions take at most [`Settings::timeout`]; a connection that fails is made anew, after a wait that
 //! grows to half a second, with jitter. Meanwhile what is known stays; the mirror, if there is one, has it for the next start.
 
+mod connection;
 mod known;
 mod mirror;
 mod outlet;
@@ -33,8 +34,10 @@ mod questions;
 mod reader;
 mod server;
 mod settings;
+#[cfg_attr(not(feature = "redis-tls"), path = "no_tls.rs")]
+mod tls;
 
-pub use settings::{Settings, Topology, host};
+pub use settings::{Identity, Settings, Tls, Topology, host};
 
 use std::{
     collections::BTreeMap,

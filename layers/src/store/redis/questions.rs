@@ -7,11 +7,12 @@ use std::{
 };
 
 use ::redis::{
-    Cmd, Connection, RedisResult, Script, cmd,
+    Cmd, RedisResult, Script, cmd,
     streams::{StreamId, StreamReadReply},
 };
 
 use super::{
+    connection::Connection,
     known::{Found, Known},
     server::Line,
 };
@@ -187,7 +188,7 @@ pub(super) fn read(
     let timeout = line.server.timeout;
     let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1);
     let reply: Option<StreamReadReply> = line.ask_now(|connection| {
-        connection.set_read_timeout(Some(wait + timeout))?;
+        connection.wait_for(wait + timeout);
         let asked = cmd("XREAD")
             .arg("COUNT")
             .arg(READ_MAX)
@@ -197,7 +198,7 @@ pub(super) fn read(
             .arg(&keys.log)
             .arg(format!("{after}-0"))
             .query(connection)?;
-        connection.set_read_timeout(Some(timeout))?;
+        connection.wait_for(timeout);
         Ok(asked)
     })?;
     let entries = reply.into_iter().flat_map(|reply| reply.keys).flat_map(|key| key.ids);

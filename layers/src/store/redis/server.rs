@@ -9,12 +9,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ::redis::{
-    Client, Connection, ConnectionAddr, ConnectionInfo, ErrorKind, IntoConnectionInfo, RedisError,
-    RedisResult, cmd,
-};
+use ::redis::{ErrorKind, RedisError, RedisResult, cmd};
 
-use super::{Settings, Topology};
+use super::{
+    Settings, Tls, Topology,
+    connection::{Connection, Node},
+    tls,
+};
 use crate::store::StoreError;
 
 /// After a failed attempt to connect, questions fail at once for this long: a server that doesn't answer costs an operator
@@ -24,9 +25,10 @@ const REST: Duration = Duration::from_millis(500);
 /// Where the server is, as far as it can be known without asking.
 #[derive(Clone)]
 pub(super) struct Server {
-    node: ConnectionInfo,
-    others: Vec<ConnectionInfo>,
+    node: Node,
+    others: Vec<Node>,
     topology: Topology,
+    tls: Tls,
     /// A key of ours: whoever holds it holds all.
     key: String,
     pub(super) timeout: Duration,
@@ -39,10 +41,16 @@ impl Server {
             Topology::Sentinel { sentinels, .. } => sentinels,
             Topology::Cluster { nodes } => nodes,
         };
+        let node = parse(&settings.url)?;
+        let others: Vec<_> = urls.iter().map(|url| parse(url)).collect::<Result<_, _>>()?;
+        if others.iter().chain([&node]).any(|node| node.is_over_tls) {
+            tls::check(&settings.tls).map_err(|what| StoreError::Unavailable { what })?;
+        }
         Ok(Self {
-            node: parse(&settings.url)?,
-            others: urls.iter().map(|url| parse(url)).collect::<Result<_, _>>()?,
+            node,
+            others,
             topology: settings.topology.clone(),
+            tls: settings.tls.clone(),
             key,
             timeout: settings.timeout,
         })
@@ -63,7 +71,7 @@ impl Server {
             let found = self.open(sentinel).and_then(|mut asked| {
                 let (host, port): (String, u16) =
                     cmd("SENTINEL").arg("get-master-addr-by-name").arg(master).query(&mut asked)?;
-                let mut connection = self.open(&at(&self.node, &host, port))?;
+                let mut connection = self.open(&self.node.at(&host, port))?;
                 let (role,): (String,) = first(cmd("ROLE").query(&mut connection)?);
                 if role == "master" {
                     Ok(connection)
@@ -91,19 +99,15 @@ impl Server {
         Err(error)
     }
 
-    fn follow(&self, node: &ConnectionInfo, mut asked: Connection) -> RedisResult<Connection> {
+    fn follow(&self, node: &Node, mut asked: Connection) -> RedisResult<Connection> {
         match cmd("EXISTS").arg(&self.key).exec(&mut asked) {
             Ok(()) => Ok(asked),
             Err(error) => self.open(&moved(node, &error).ok_or(error)?),
         }
     }
 
-    fn open(&self, node: &ConnectionInfo) -> RedisResult<Connection> {
-        let client = Client::open(node.clone())?;
-        let connection = client.get_connection_with_timeout(self.timeout)?;
-        connection.set_read_timeout(Some(self.timeout))?;
-        connection.set_write_timeout(Some(self.timeout))?;
-        Ok(connection)
+    fn open(&self, node: &Node) -> RedisResult<Connection> {
+        Connection::open(node, &self.tls, self.timeout)
     }
 
     /// Sends a command for a key of no particular place.
@@ -122,10 +126,10 @@ impl Server {
     }
 }
 
-fn parse(url: &str) -> Result<ConnectionInfo, StoreError> {
-    // The parser's own error may quote the URL, and so its password.
-    url.into_connection_info().map_err(|_| StoreError::Unavailable {
-        what: "the address of Redis must read redis://[user:password@]host[:port][/database]"
+fn parse(url: &str) -> Result<Node, StoreError> {
+    // What is wrong with it isn't quoted: there may be a password in it.
+    Node::parse(url).ok_or_else(|| StoreError::Unavailable {
+        what: "the address of Redis must read redis://[user:password@]host[:port][/database], or rediss:// for TLS"
             .to_owned(),
     })
 }
@@ -134,29 +138,12 @@ fn first<T>(values: (T, ::redis::Value, ::redis::Value)) -> (T,) {
     (values.0,)
 }
 
-/// The same way to another address.
-fn at(node: &ConnectionInfo, host: &str, port: u16) -> ConnectionInfo {
-    let addr = match node.addr() {
-        ConnectionAddr::TcpTls { insecure, tls_params, .. } => ConnectionAddr::TcpTls {
-            host: host.to_owned(),
-            port,
-            insecure: *insecure,
-            tls_params: tls_params.clone(),
-        },
-        _ => ConnectionAddr::Tcp(host.to_owned(), port),
-    };
-    node.clone().set_addr(addr)
-}
-
 /// The node that a `MOVED` names. One without a host is the host that was asked.
-fn moved(node: &ConnectionInfo, error: &RedisError) -> Option<ConnectionInfo> {
+fn moved(node: &Node, error: &RedisError) -> Option<Node> {
     let (address, _) = error.redirect_node()?;
     let (host, port) = address.rsplit_once(':')?;
-    let asked = match node.addr() {
-        ConnectionAddr::Tcp(host, _) | ConnectionAddr::TcpTls { host, .. } => host.as_str(),
-        _ => return None,
-    };
-    Some(at(node, if host.is_empty() { asked } else { host }, port.parse().ok()?))
+    let host = if host.is_empty() { &node.host } else { host };
+    Some(node.at(host, port.parse().ok()?))
 }
 
 /// One connection to the server, made when it is needed and thrown away at the first error.

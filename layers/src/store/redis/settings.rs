@@ -6,9 +6,11 @@ use std::{fmt, path::PathBuf, time::Duration};
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Settings {
-    /// `redis://user:password@host:port/database`, without TLS so far. With Sentinels, its address is not used, but its user,
-    /// password and database are.
+    /// `redis://user:password@host:port/database`, or `rediss://…` for TLS (feature `redis-tls`). With Sentinels, its address is
+    /// not used, but its user, password and database are, and whether the server is reached over TLS.
     pub url: String,
+    /// For `rediss://`: whom to believe, and who we are.
+    pub tls: Tls,
     /// How the server is found.
     pub topology: Topology,
     /// The part in braces of all keys, so that they lie together in a cluster. Default `portcullis`.
@@ -42,11 +44,33 @@ pub enum Topology {
     },
 }
 
+/// Whom to believe over TLS, and who we are there. The files are read again for each connection, so that renewed ones count.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Tls {
+    /// A file (PEM) with the certificates of those who may vouch for a server. Default: whom this machine trusts.
+    pub ca: Option<PathBuf>,
+    /// What we show to a server that asks who we are. Default: nothing.
+    pub identity: Option<Identity>,
+    /// The name that each server has to prove. Default: the host of its address. Sentinels and nodes of a cluster tell each
+    /// other's addresses as numbers, unless they are told to announce names; certificates seldom have numbers.
+    pub server_name: Option<String>,
+}
+
+/// Who we are: files in PEM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// Our certificate, and those between it and whoever the server believes.
+    pub certificates: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+}
+
 impl Settings {
     /// The defaults for a server.
     pub fn new(url: impl Into<String>) -> Self {
         Self {
             url: url.into(),
+            tls: Tls::default(),
             topology: Topology::Single,
             namespace: "portcullis".to_owned(),
             instance: format!("{}-{}", host(), std::process::id()),
