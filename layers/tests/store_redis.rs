@@ -170,6 +170,23 @@ fn a_state_of_random_bytes_leaves_what_was_known() {
 }
 
 #[test]
+fn a_log_that_somebody_else_wrote_to_is_begun_anew() {
+    let junk = ["XADD", "{portcullis}:log", "9-0", "life", "x"];
+    survives(|server| drop(server.cli(&junk)), "its log ends with what nobody committed");
+}
+
+#[test]
+fn a_log_whose_end_is_gone_takes_commits_again() {
+    survives(
+        |server| {
+            server.cli(&["XADD", "{portcullis}:log", "9-0", "life", "x"]);
+            server.cli(&["XDEL", "{portcullis}:log", "9-0"]);
+        },
+        "its log ends with what nobody committed",
+    );
+}
+
+#[test]
 fn a_store_that_went_back_to_an_older_copy_loses_no_kill() {
     let server = Server::with(&["--save", "", "--appendonly", "no", "--dbfilename", "dump.rdb"]);
     let mut store = server.store();
@@ -387,6 +404,33 @@ fn sentinels_lead_to_the_new_master() {
         Err(_) => false,
     });
     assert_eq!(loaded(&mut replica.store()).unwrap().states, saved(2).states);
+}
+
+#[test]
+fn an_operator_is_told_how_many_replicas_have_a_flip() {
+    let place = Place::three_sentinels(None);
+    let mut store = RedisStore::open(place.settings("portcullis", false)).unwrap();
+    store.load().unwrap();
+    let news = ears(&mut store);
+    hears(&news, "the master is reached", |told| matches!(told, News::Reached));
+    let mut revision = 0;
+    let mut told = |store: &mut RedisStore| {
+        store.save(revision, &saved(revision + 1)).unwrap();
+        revision += 1;
+        store.replicas()
+    };
+    until("the replica has it", || told(&mut store) == Some(1));
+    let replica = &place.servers[1];
+    replica.signal("-STOP");
+    assert_eq!(told(&mut store), Some(0), "a replica that stands still has nothing");
+    replica.signal("-CONT");
+    until("the replica has it again", || told(&mut store) == Some(1));
+    // Where there is none, there is nothing to tell.
+    let alone = Server::start();
+    let mut store = alone.store();
+    store.load().unwrap();
+    store.save(0, &saved(1)).unwrap();
+    assert_eq!(store.replicas(), None);
 }
 
 #[test]

@@ -40,7 +40,7 @@ pub use saved::{Mark, Saved};
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use crate::switchboard::feature::State;
+use crate::switchboard::{UnixMillis, feature::State};
 
 /// Keeps the state of the killswitches.
 pub trait Store: Send {
@@ -84,6 +84,12 @@ pub trait Store: Send {
     /// must not wait. A store that nobody shares has no news.
     fn follow(&mut self, hear: Hear) {
         drop(hear);
+    }
+
+    /// The time by the clock that all who share the store go by, for ends that are kept in it; nothing where it isn't shared, or
+    /// was never reached.
+    fn clock(&self) -> Option<UnixMillis> {
+        None
     }
 
     /// Tells the others which revision the requests of this process see. Best effort.

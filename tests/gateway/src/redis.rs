@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Command;
 
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
 use crate::deadline::{PATIENCE, eventually};
@@ -85,6 +85,18 @@ impl Redis {
             }
         }
         Ok(String::from_utf8_lossy(&reply).lines().next().unwrap_or_default().to_owned())
+    }
+
+    /// The same for a reply of many lines.
+    pub async fn text(&self, line: &str) -> std::io::Result<String> {
+        let mut stream = BufReader::new(TcpStream::connect(self.address()).await?);
+        stream.write_all(format!("{line}\r\n").as_bytes()).await?;
+        let mut head = String::new();
+        stream.read_line(&mut head).await?;
+        let length = head.trim().strip_prefix('$').and_then(|length| length.parse().ok());
+        let mut text = vec![0; length.ok_or(std::io::ErrorKind::InvalidData)?];
+        stream.read_exact(&mut text).await?;
+        Ok(String::from_utf8_lossy(&text).into_owned())
     }
 
     async fn answers(&self) {

@@ -2,16 +2,20 @@
 //!
 //! One test per fault of the matrix that the design calls "shared state"; the number of the row stands in the test.
 
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use portcullis_tests::{
-    Client, Detour, Gateway, PATIENCE, Redis, Script, Upstream, Way, eventually,
+    Client, Detour, Gateway, Launch, PATIENCE, Redis, Script, Upstream, Way, eventually,
 };
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 
+/// After the end of a fault, however long it was.
+const AGREE_WITHIN: Duration = Duration::from_secs(2);
 const KILLED: &str = "order_creation";
 const OTHER: &str = "payment_processing";
 
@@ -30,12 +34,17 @@ impl Scene {
     }
 
     async fn with(settings: &[&str]) -> Self {
+        Self::where_second(settings, |second| second).await
+    }
+
+    /// The second gateway is started in a way of its own.
+    async fn where_second(settings: &[&str], second: impl FnOnce(Launch) -> Launch) -> Self {
         let redis = Redis::with(settings).await;
         let detour = Detour::to(redis.address());
         let orders = Upstream::always(Script::answer(200, "{}"));
         let gateways = [
             Gateway::sharing(detour.port()).in_place_of("orders", &orders).start().await,
-            Gateway::sharing(redis.port()).start().await,
+            second(Gateway::sharing(redis.port())).start().await,
         ];
         let killed = flip(&gateways[0], KILLED, false, "?wait=all").await;
         assert_eq!(killed["applied"], 2, "{killed}");
@@ -56,6 +65,7 @@ impl Scene {
             is_settled && first == second
         })
         .await;
+        let agreed = begun.elapsed();
         let flipped = eventually(PATIENCE, "a flip reaches both again", || async {
             let wish = json!({ "enabled": false, "reason": why, "updated_by": "ada" });
             let url =
@@ -64,7 +74,11 @@ impl Scene {
             (answer["applied"] == json!(2)).then_some(answer)
         })
         .await;
-        println!("{why}: both agree {:?} after the end of the fault", begun.elapsed());
+        println!(
+            "{why}: the same state {agreed:.0?} after the end of the fault, and a flip has reached both {:.0?} after it",
+            begun.elapsed()
+        );
+        assert!(agreed <= AGREE_WITHIN, "{why}: the same state only {agreed:?} after its end");
         assert_eq!(flipped["of"], 2, "{flipped}");
         for gateway in &self.gateways {
             assert_eq!(state(gateway, KILLED).await["enabled"], false, "{why}");
@@ -236,6 +250,11 @@ async fn row_8_keys_that_are_evicted() {
     })
     .await;
     scene.redis.command("CONFIG SET maxmemory 0").await.unwrap();
+    let ours = "EXISTS {portcullis}:head {portcullis}:states {portcullis}:log";
+    eventually(PATIENCE, "our keys are written again", || async {
+        scene.redis.command(ours).await.unwrap() == ":3"
+    })
+    .await;
     scene.heals("row 8, evicted").await;
 }
 
@@ -282,4 +301,149 @@ async fn row_11_values_that_make_no_sense() {
             .await;
         scene.heals(damage).await;
     }
+}
+
+/// Ends every connection that waits for commits, and no other; how many that were.
+async fn cut_readers(redis: &Redis) -> usize {
+    let clients = redis.text("CLIENT LIST TYPE normal").await.unwrap();
+    let field = |client: &str, name: &str| {
+        client.split(' ').find_map(|field| field.strip_prefix(name)).map(str::to_owned)
+    };
+    let readers = clients.lines().filter(|client| client.contains(" cmd=xread "));
+    let ids: Vec<_> = readers.filter_map(|client| field(client, "id=")).collect();
+    for id in &ids {
+        redis.command(&format!("CLIENT KILL ID {id}")).await.unwrap();
+    }
+    ids.len()
+}
+
+#[tokio::test]
+async fn row_12_what_listens_is_cut_again_and_again_while_others_flip() {
+    let scene = Scene::set().await;
+    let cuts = AtomicUsize::new(0);
+    let features =
+        ["email_notifications", "sms_notifications", "inventory_service", "third_party_apis"];
+    for (round, feature) in features.into_iter().enumerate() {
+        eventually(PATIENCE, "somebody listens", || async {
+            cuts.fetch_add(cut_readers(&scene.redis).await, Relaxed);
+            cuts.load(Relaxed) > round
+        })
+        .await;
+        let flipped = flip(&scene.gateways[round % 2], feature, false, "").await;
+        assert_eq!(flipped["saved"], true, "{flipped}");
+    }
+    println!("{} connections were cut", cuts.into_inner());
+    scene.heals("row 12, missed messages").await;
+}
+
+/// User and system time of a process so far.
+fn cpu(gateway: &Gateway) -> Duration {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", gateway.pid())).unwrap();
+    let after_name = stat.rsplit_once(") ").unwrap().1;
+    let ticks = after_name.split(' ').skip(11).take(2).map(|ticks| ticks.parse::<u32>().unwrap());
+    ticks.sum::<u32>() * Duration::from_millis(10)
+}
+
+#[tokio::test]
+async fn row_13_a_storm_of_messages_of_others() {
+    const WINDOW: Duration = Duration::from_secs(3);
+    const BATCH: usize = 500;
+    let scene = Scene::set().await;
+    // The second gateway serves nobody, so all that it uses is for the store.
+    let quiet = &scene.gateways[1];
+    let stop = Arc::new(AtomicBool::new(false));
+    let sent = Arc::new(AtomicU64::new(0));
+    let storm = tokio::spawn({
+        let (stop, sent, address) = (stop.clone(), sent.clone(), scene.redis.address());
+        async move {
+            let stream = tokio::net::TcpStream::connect(address).await.unwrap();
+            let (mut answers, mut commands) = stream.into_split();
+            let drain = tokio::spawn(async move {
+                let mut nowhere = tokio::io::sink();
+                let _ = tokio::io::copy(&mut answers, &mut nowhere).await;
+            });
+            // A message, and an entry in the very log that the gateways read.
+            let pair = "PUBLISH {portcullis}:log x\r\nXADD {portcullis}:log * junk x\r\n";
+            let batch = pair.repeat(BATCH / 2);
+            let mut pace = tokio::time::interval(Duration::from_millis(10));
+            while !stop.load(Relaxed) {
+                pace.tick().await;
+                commands.write_all(batch.as_bytes()).await.unwrap();
+                sent.fetch_add(BATCH as u64, Relaxed);
+            }
+            drop(commands);
+            drain.await.unwrap();
+        }
+    });
+    eventually(PATIENCE, "the storm is there", || async { sent.load(Relaxed) > 0 }).await;
+    let (used, told, begun) = (cpu(quiet), sent.load(Relaxed), Instant::now());
+    tokio::time::sleep(WINDOW).await;
+    let used = (cpu(quiet) - used).div_duration_f64(begun.elapsed()) * 100.0;
+    #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
+    let rate = (sent.load(Relaxed) - told) as f64 / begun.elapsed().as_secs_f64();
+    println!("row 13: at {rate:.0} messages a second a gateway used {used:.1} % of a core");
+    stop.store(true, Relaxed);
+    storm.await.unwrap();
+    scene.heals("row 13, a storm").await;
+    assert!(used <= 10.0, "{used:.1} % of a core");
+}
+
+/// A library that makes the wall clock of a process ten minutes fast.
+const FAST: &str = "#define _GNU_SOURCE
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+int clock_gettime(clockid_t clock, struct timespec *now) {
+    int failed = (int)syscall(SYS_clock_gettime, clock, now);
+    if (!failed && clock == CLOCK_REALTIME) now->tv_sec += 600;
+    return failed;
+}
+";
+
+fn fast_clock(home: &Path) -> PathBuf {
+    let (source, library) = (home.join("fast.c"), home.join("fast.so"));
+    std::fs::write(&source, FAST).unwrap();
+    let mut cc = Command::new("cc");
+    cc.args(["-shared", "-fPIC", "-o"]).args([&library, &source]);
+    assert!(cc.status().unwrap().success());
+    library
+}
+
+/// Of `2026-11-20T22:13:05…`.
+fn second_of_the_day(time: &str) -> u32 {
+    let of = |from: usize| time[from..from + 2].parse::<u32>().unwrap();
+    of(11) * 3600 + of(14) * 60 + of(17)
+}
+
+#[tokio::test]
+async fn row_14_a_clock_that_is_ten_minutes_fast() {
+    let home = tempfile::tempdir().unwrap();
+    let library = fast_clock(home.path());
+    let scene =
+        Scene::where_second(&[], |second| second.env("LD_PRELOAD", library.display())).await;
+    let [right, fast] = &scene.gateways;
+    // Each kills something for five minutes: by its own clock the fast one would lift the other's at once.
+    let brief = |gateway: &Gateway, feature: &'static str| {
+        let wish = json!({ "enabled": false, "reason": "a test", "updated_by": "ada", "duration_minutes": 5 });
+        let url = gateway.admin_url(&format!("/admin/killswitch/{feature}?wait=all"));
+        async move { Client::new().post(url).json(&wish).await.ok() }
+    };
+    for (gateway, feature) in [(right, "email_notifications"), (fast, "sms_notifications")] {
+        let killed = brief(gateway, feature).await;
+        assert_eq!((&killed["applied"], &killed["saved"]), (&json!(2), &json!(true)), "{killed}");
+    }
+    // Both end at the same time for both.
+    let ends = |feature: &'static str| async move {
+        let (here, there) = (state(right, feature).await, state(fast, feature).await);
+        assert_eq!((&here["enabled"], &there["enabled"]), (&json!(false), &json!(false)));
+        assert_eq!(here["expires_at"], there["expires_at"]);
+        here["expires_at"].as_str().unwrap().to_owned()
+    };
+    let (email, sms) = (ends("email_notifications").await, ends("sms_notifications").await);
+    let (email, sms) = (second_of_the_day(&email), second_of_the_day(&sms));
+    let apart = email.abs_diff(sms).min(86_400 - email.abs_diff(sms));
+    assert!(apart < 120, "{email} and {sms} are the same but for what the test took");
+    let instances = Client::new().get(right.admin_url("/admin/instances")).await.ok();
+    assert_eq!(instances["of"], 2, "{instances}");
+    scene.heals("row 14, a fast clock").await;
 }

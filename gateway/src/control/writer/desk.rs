@@ -151,6 +151,12 @@ impl Desk {
         self.keep();
     }
 
+    /// The time by the store's clock, where it has one: gateways that share it agree by it when a kill ends, whatever their own
+    /// clocks say.
+    pub(super) fn store_clock(&self) -> Option<UnixMillis> {
+        self.store.clock()
+    }
+
     /// Tries again to keep what the store refused before.
     pub(super) fn repair(&mut self) {
         self.keep();

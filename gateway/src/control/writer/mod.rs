@@ -297,7 +297,7 @@ impl Inbox {
         let mut desk = Desk::new(board, self.ledger.clone());
         let mut repair_at = Instant::now();
         while !self.side.closing.load(SeqCst) {
-            desk.expire(UnixMillis::now());
+            desk.expire(now(&desk));
             if desk.needs_repair() && repair_at <= Instant::now() {
                 desk.repair();
                 repair_at = Instant::now() + REPAIR_EVERY;
@@ -324,7 +324,7 @@ impl Inbox {
     fn obey(&self, desk: &mut Desk, command: Command) {
         match command {
             Command::Flip { flip, origin, answer } => {
-                let _ = answer.send(desk.flip(&flip, &origin, UnixMillis::now()));
+                let _ = answer.send(desk.flip(&by_the_store(*flip, desk), &origin, now(desk)));
             }
             Command::Order { order, answer } => {
                 let _ = answer.send(desk.order(order, UnixMillis::now()));
@@ -358,13 +358,25 @@ impl Inbox {
         let proposals =
             mem::take(&mut *self.side.proposals.lock().unwrap_or_else(PoisonError::into_inner));
         for flip in proposals {
-            desk.propose(&flip, UnixMillis::now());
+            desk.propose(&by_the_store(flip, desk), now(desk));
         }
     }
 }
 
+fn now(desk: &Desk) -> UnixMillis {
+    desk.store_clock().unwrap_or_else(UnixMillis::now)
+}
+
+/// The end of a kill was reckoned by this machine's clock; what is shared goes by the store's.
+fn by_the_store(flip: Flip, desk: &Desk) -> Flip {
+    let Some(there) = desk.store_clock() else { return flip };
+    let left = |at: UnixMillis| u64::try_from(at.left(UnixMillis::now()).as_millis());
+    let moved = |at| UnixMillis(there.0.saturating_add(left(at).unwrap_or(u64::MAX)));
+    Flip { expires_at: flip.expires_at.map(moved), ..flip }
+}
+
 fn nap(desk: &Desk, repair_at: Instant) -> Duration {
-    let expiry = desk.next_expiry().map_or(NAP_MAX, |at| at.left(UnixMillis::now()));
+    let expiry = desk.next_expiry().map_or(NAP_MAX, |at| at.left(now(desk)));
     let repair = if desk.needs_repair() {
         repair_at.saturating_duration_since(Instant::now())
     } else {

@@ -77,12 +77,12 @@ impl Known {
     }
 
     pub(super) fn judge(&self, found: &Found) -> Verdict {
-        match self.relation(found) {
-            Verdict::Lost(what) => Verdict::Lost(what),
-            related => match found.unreadable() {
-                Some(features) => Verdict::Lost(format!("the state of {features} can't be read")),
-                None => related,
-            },
+        let unreadable = found.unreadable();
+        let unreadable = unreadable.map(|names| format!("the state of {names} can't be read"));
+        match (self.relation(found), unreadable) {
+            (Verdict::Lost(what), Some(more)) => Verdict::Lost(format!("{what}, and {more}")),
+            (_, Some(what)) => Verdict::Lost(what),
+            (related, None) => related,
         }
     }
 

@@ -2,8 +2,13 @@
 local token, fault, at = standing()
 local last, commit_at = '0', ''
 if kind(KEYS[3]) == 'stream' then
-  local newest = redis.call('XREVRANGE', KEYS[3], '+', '-', 'COUNT', 1)[1]
-  if newest then last = string.match(newest[1], '^%d+') end
+  -- The newest commit in it; others may have written to it too.
+  for _, entry in ipairs(redis.call('XREVRANGE', KEYS[3], '+', '-', 'COUNT', 100)) do
+    local revision = string.match(entry[1], '^(%d+)-0$')
+    if last == '0' and revision and table.concat(entry[2], ' '):find('life ', 1, true) == 1 and entry[2][3] == 'commit' then
+      last = revision
+    end
+  end
   local ours = redis.call('XRANGE', KEYS[3], ARGV[1] .. '-0', ARGV[1] .. '-0')[1]
   if ours then
     for i = 1, #ours[2], 2 do if ours[2][i] == 'commit' then commit_at = ours[2][i + 1] end end

@@ -48,6 +48,7 @@ use std::{
     },
     thread::{self, JoinHandle},
 };
+    time::Duration,
 
 use self::{
     known::{Found, Known, Verdict},
@@ -86,6 +87,8 @@ struct Shared {
     replicas: AtomicU32,
     mirror: Option<Mirror>,
     /// Kills that the mirror has because Redis hasn't.
+    /// How often it had none any more.
+    outages: AtomicU64,
     unkept: Mutex<BTreeMap<String, State>>,
     /// Copies for people that are not written yet.
     copies: Mutex<BTreeMap<String, State>>,
@@ -129,6 +132,7 @@ impl RedisStore {
             line: Mutex::new(Line::new(server)),
             reader: None,
             acknowledged: None,
+            trail: Trail::new(shared.keys.audit.clone()),
         })
     }
 
@@ -157,9 +161,7 @@ impl Store for RedisStore {
 
     fn save(&mut self, over: u64, saved: &Saved) -> Result<(), StoreError> {
         let shared = self.shared.clone();
-        if shared.reached.load(Relaxed) {
-            self.line().wake();
-        }
+        shared.wake(self.line());
         for _ in 0..TRIES {
             let line = self.line.get_mut().unwrap_or_else(PoisonError::into_inner);
             let known = shared.known().clone();
@@ -249,11 +251,17 @@ impl Store for RedisStore {
         self.acknowledged
     }
 
+    fn clock(&self) -> Option<UnixMillis> {
+        let clock = *self.shared.clock();
+        clock.map(|clock| UnixMillis(clock.in_a(Duration::ZERO)))
+    }
+
     fn instances(&self) -> Option<Arc<dyn Instances>> {
         let line = Mutex::new(Line::new(self.shared.server.clone()));
         Some(Arc::new(Fleet { shared: self.shared.clone(), line }))
     }
 
+        shared.wake(line);
     fn outlet(&self, name: &str, kept: usize) -> Option<Box<dyn Outlet>> {
         let key = self.shared.keys.stream(name);
         Some(Box::new(outlet::Stream::new(self.shared.server.clone(), key, kept)))
@@ -308,6 +316,13 @@ impl Shared {
                 mirror.load_unkept(&mut notices);
         }
         notices.into_iter().for_each(|notice| self.notice(notice));
+    /// Lets a line know what the reader knows of the server.
+    fn wake(&self, line: &mut Line) {
+        if self.reached.load(Relaxed) {
+            line.wake(self.outages.load(Relaxed));
+        }
+    }
+
     }
 
     /// Keeps the kills among these for the next start, because Redis hasn't. Without any, forgets those before.
@@ -475,3 +490,4 @@ impl Instances for Fleet {
         Ok(all.filter(|instance| instance.silent_ms < SILENCE_MAX_MS).collect())
     }
 }
+        self.shared.wake(&mut line);

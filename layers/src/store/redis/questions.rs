@@ -80,7 +80,7 @@ pub(super) struct Clock {
 }
 
 impl Clock {
-    fn in_a(self, while_: Duration) -> u64 {
+    pub(super) fn in_a(self, while_: Duration) -> u64 {
         self.told + u64::try_from((self.at.elapsed() + while_).as_millis()).unwrap_or(u64::MAX / 2)
     }
 }

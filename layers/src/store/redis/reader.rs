@@ -16,6 +16,9 @@ use crate::store::{News, StoreError};
 const BEAT: Duration = Duration::from_secs(1);
 /// Every so many beats everything is compared, and the server's settings are asked for.
 const WHOLE_EVERY: u64 = 10;
+/// Between two beats so many reads that make it compare everything are answered at once; a log that somebody floods is then
+/// left alone until the next beat.
+const SURPRISES_MAX: u32 = 3;
 /// Before the first attempt to reach the server again; doubled each time.
 const WAIT_MIN: Duration = Duration::from_millis(100);
 /// The longest wait: a fleet is to agree again two seconds after the server is back, and a hundred gateways that knock twice a
@@ -30,6 +33,7 @@ pub(super) fn run(shared: &Shared) {
         let Err(error) = follow(shared, &mut line, &mut told, &mut wait) else { return };
         if told != Some(false) {
             told = Some(false);
+            shared.outages.fetch_add(1, Relaxed);
             shared.reached.store(false, Relaxed);
             shared.tell(News::Away { why: error.to_string() });
         }
@@ -58,17 +62,26 @@ fn follow(
     let mut warnings = None;
     let mut beats = 0;
     let mut next_beat = Instant::now();
+    let mut surprises = 0;
     while !is_stopping(shared, Duration::ZERO) {
         shared.write_copies(line);
         if next_beat <= Instant::now() {
             next_beat = Instant::now() + BEAT;
             beat(shared, line, beats, &mut warnings)?;
             beats += 1;
+            surprises = 0;
         }
         let known = shared.known().saved.revision;
         let pause = next_beat.saturating_duration_since(Instant::now());
-        if let Some(logged) = questions::read(line, &shared.keys, known, pause)? {
-            take(shared, line, logged)?;
+        if surprises == SURPRISES_MAX {
+            is_stopping(shared, pause);
+            continue;
+        }
+        if let Some(logged) = questions::read(line, &shared.keys, known, pause)?
+            && !take(shared, logged)
+        {
+            surprises += 1;
+            shared.reconcile(line)?;
         }
     }
     Ok(())
@@ -101,13 +114,11 @@ fn beat(
     Ok(())
 }
 
-/// Takes over commits in their order, as long as each follows the one before.
-fn take(shared: &Shared, line: &mut Line, logged: Vec<Option<Logged>>) -> Result<(), StoreError> {
+/// Takes over commits in their order, as long as each follows the one before. Whether they all did.
+fn take(shared: &Shared, logged: Vec<Option<Logged>>) -> bool {
     let mut next = shared.known().clone();
     for entry in logged {
-        let Some(Logged { revision, mark, before, changed }) = entry else {
-            return shared.reconcile(line);
-        };
+        let Some(Logged { revision, mark, before, changed }) = entry else { return false };
         // The writer of this process may be ahead of what its reader hears.
         if mark.life == next.saved.mark.life && revision < next.saved.revision
             || mark == next.saved.mark
@@ -115,11 +126,11 @@ fn take(shared: &Shared, line: &mut Line, logged: Vec<Option<Logged>>) -> Result
             continue;
         }
         if !next.step(mark, revision, &before, changed) {
-            return shared.reconcile(line);
+            return false;
         }
     }
     shared.accept(next, std::collections::BTreeMap::new());
-    Ok(())
+    true
 }
 
 /// Waits, unless it is told to stop.

@@ -151,11 +151,13 @@ pub(super) struct Line {
     pub(super) server: Server,
     connection: Option<Connection>,
     rests_until: Option<Instant>,
+    /// How many outages it knows of.
+    outages: u64,
 }
 
 impl Line {
     pub(super) const fn new(server: Server) -> Self {
-        Self { server, connection: None, rests_until: None }
+        Self { server, connection: None, rests_until: None, outages: 0 }
     }
 
     /// Asks the server, in the time that a question may take.
@@ -190,9 +192,14 @@ impl Line {
         answer.map_err(|error| StoreError::Unavailable { what: words(&error) })
     }
 
-    /// Somebody else has reached the server.
-    pub(super) const fn wake(&mut self) {
+    /// Somebody else has reached the server, after so many outages. What ended one connection may have ended this one too, so
+    /// it is made anew rather than found dead by a question.
+    pub(super) fn wake(&mut self, outages: u64) {
         self.rests_until = None;
+        if self.outages != outages {
+            self.outages = outages;
+            self.connection = None;
+        }
     }
 
     pub(super) const fn is_connected(&self) -> bool {

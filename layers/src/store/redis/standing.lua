@@ -13,6 +13,12 @@ local function standing()
   end
   if tostring(redis.call('HLEN', KEYS[2])) ~= at[4] then return 'broken', 'some of its states are gone', at end
   if log ~= 'stream' then return 'broken', 'its log is ' .. (log == 'none' and 'gone' or 'a ' .. log), at end
+  local told = redis.call('XINFO', 'STREAM', KEYS[3])
+  for i = 1, #told, 2 do
+    if told[i] == 'last-generated-id' and told[i + 1] ~= at[2] .. '-0' then
+      return 'broken', 'its log ends with what nobody committed', at
+    end
+  end
   return at[1] .. ':' .. at[2] .. ':' .. at[3], '', at
 end
 
