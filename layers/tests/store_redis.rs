@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use conformance::{PATIENCE, ears, feature, loaded, saved, state, unmarked};
+use conformance::{PATIENCE, ears, feature, flip, loaded, saved, state, unmarked};
 use places::{
     InRedis, Place,
     server::{Server, until},
@@ -354,6 +354,82 @@ fn a_wrong_password_is_said_without_the_password() {
     assert_eq!(store.load().unwrap(), None);
     let notices = store.notices().join("\n");
     assert!(!notices.is_empty() && !notices.contains("hunter2"), "{notices}");
+}
+
+/// A server with three entries of an audit, added by two processes.
+fn three_entries() -> (Server, RedisStore) {
+    let server = Server::start();
+    let (mut one, mut other) = (server.store(), server.store());
+    one.append_audit(&flip(1)).unwrap();
+    other.append_audit(&flip(2)).unwrap();
+    one.append_audit(&flip(3)).unwrap();
+    (server, other)
+}
+
+/// The ids of the entries.
+fn ids(server: &Server) -> Vec<String> {
+    let told = server.cli(&["XRANGE", "{portcullis}:audit", "-", "+"]);
+    told.lines().step_by(3).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_audit_of_several_processes_is_one_chain() {
+    let (server, mut store) = three_entries();
+    let racers: Vec<_> = (0..3_u64)
+        .map(|racer| {
+            let mut store = server.store();
+            std::thread::spawn(move || {
+                for n in 0..20 {
+                    store.append_audit(&flip(100 * racer + n)).unwrap();
+                }
+            })
+        })
+        .collect();
+    racers.into_iter().for_each(|racer| racer.join().unwrap());
+    assert_eq!(store.verify_audit().unwrap(), 63);
+    assert_eq!(store.audit(100).unwrap().len(), 63);
+}
+
+#[test]
+fn a_changed_entry_of_the_audit_is_found_left_out_and_said() {
+    let (server, mut store) = three_entries();
+    let told = server.cli(&["XRANGE", "{portcullis}:audit", "-", "+"]);
+    let second = told.lines().nth(5).unwrap();
+    let changed = second.replace("\"ada\"", "\"eve\"");
+    let all = ids(&server);
+    server.cli(&["XDEL", "{portcullis}:audit", &all[1], &all[2]]);
+    server.cli(&["XADD", "{portcullis}:audit", "*", "entry", &changed]);
+    let error = store.verify_audit().unwrap_err().to_string();
+    assert!(
+        error.contains("{portcullis}:audit is damaged") && error.contains("was changed"),
+        "{error}"
+    );
+    assert_eq!(store.audit(10).unwrap(), [flip(1)]);
+    assert!(store.notices().join("").contains("1 entries of the audit"));
+}
+
+#[test]
+fn an_entry_taken_out_of_the_audit_breaks_the_chain() {
+    let (server, mut store) = three_entries();
+    assert_eq!(store.verify_audit().unwrap(), 3);
+    server.cli(&["XDEL", "{portcullis}:audit", &ids(&server)[1]]);
+    let error = store.verify_audit().unwrap_err().to_string();
+    assert!(error.contains("doesn't follow the one before it"), "{error}");
+}
+
+#[test]
+fn an_audit_without_its_oldest_entries_is_whole_and_goes_on() {
+    let (server, mut store) = three_entries();
+    server.cli(&["XTRIM", "{portcullis}:audit", "MAXLEN", "1"]);
+    store.append_audit(&flip(4)).unwrap();
+    assert_eq!(store.verify_audit().unwrap(), 2);
+    assert_eq!(store.audit(10).unwrap(), [flip(3), flip(4)]);
+    // Also where it is of another type, which nobody can add to.
+    server.cli(&["SET", "{portcullis}:audit", "x"]);
+    store.append_audit(&flip(5)).unwrap();
+    assert_eq!(store.audit(10).unwrap(), [flip(5)]);
+    let entry = server.cli(&["XRANGE", "{portcullis}:audit", "-", "+"]);
+    assert!(!entry.contains("\"prev\":\"\""), "it follows one that is gone: {entry}");
 }
 
 #[test]

@@ -30,10 +30,10 @@ pub(super) struct AuditLog {
 
 /// An entry as a line has it.
 #[derive(Serialize, Deserialize)]
-struct Line<E> {
+pub(in crate::store) struct Line<E> {
     #[serde(flatten)]
-    entry: E,
-    prev: Hash,
+    pub(in crate::store) entry: E,
+    pub(in crate::store) prev: Hash,
 }
 
 /// The `prev` of the first line.
@@ -184,7 +184,8 @@ impl AuditLog {
     }
 }
 
-fn entry(line: &[u8]) -> Option<(Line<AuditEntry>, Hash)> {
+/// The entry of a line that is as it was written, and its hash.
+pub(in crate::store) fn entry(line: &[u8]) -> Option<(Line<AuditEntry>, Hash)> {
     let (json, hash) = seal::unseal(line)?;
     Some((serde_json::from_str(&json).ok()?, hash.to_owned()))
 }

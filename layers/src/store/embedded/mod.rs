@@ -33,9 +33,9 @@
 //! # Ok(()) }
 //! ```
 
-mod audit_log;
+pub(in crate::store) mod audit_log;
 mod disk;
-mod seal;
+pub(in crate::store) mod seal;
 pub(in crate::store) mod snapshot;
 
 use std::{

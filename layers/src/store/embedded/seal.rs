@@ -6,28 +6,28 @@
 use sha2::{Digest, Sha256};
 
 /// The hash of a line, as it stands in its seal.
-pub(super) type Hash = String;
+pub(in crate::store) type Hash = String;
 
 const BEFORE_HASH: &str = r#","hash":""#;
 const AFTER_HASH: &str = "\"}\n";
 const HASH_DIGITS: usize = 64;
 
 /// Seals a JSON object that has at least one member. Returns its hash, too.
-pub(super) fn seal(object: &str) -> (String, Hash) {
+pub(in crate::store) fn seal(object: &str) -> (String, Hash) {
     let open = object.strip_suffix('}').expect("an object ends with a brace");
     let hash = hash(open.as_bytes());
     (format!("{open}{BEFORE_HASH}{hash}{AFTER_HASH}"), hash)
 }
 
 /// The object of a line with an unbroken seal, and its hash.
-pub(super) fn unseal(line: &[u8]) -> Option<(String, &str)> {
+pub(in crate::store) fn unseal(line: &[u8]) -> Option<(String, &str)> {
     let line = std::str::from_utf8(line).ok()?;
     let (open, digits) = line.strip_suffix(AFTER_HASH)?.rsplit_once(BEFORE_HASH)?;
     (hash(open.as_bytes()) == digits).then(|| (format!("{open}}}"), digits))
 }
 
 /// The hash that a line must have, whether or not it does: how the line after it refers to it.
-pub(super) fn hash_of_line(line: &[u8]) -> Hash {
+pub(in crate::store) fn hash_of_line(line: &[u8]) -> Hash {
     let tail = BEFORE_HASH.len() + HASH_DIGITS + AFTER_HASH.len();
     hash(&line[..line.len().saturating_sub(tail)])
 }

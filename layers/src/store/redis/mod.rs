@@ -5,7 +5,7 @@
 //! | `{NAMESPACE}:head` | the revision, the commit that made it, the life of the store, the lives it was filled from, and how many states there are |
 //! | `{NAMESPACE}:states` | each feature's state, as JSON |
 //! | `{NAMESPACE}:log` | a Stream of the commits, its ids `REVISION-0`, each with what it changed and the commit before it |
-//! | `{NAMESPACE}:audit` | a Stream of who did what |
+//! | `{NAMESPACE}:audit` | a Stream of who did what, each entry sealed with the hash of the one before it |
 //! | `{NAMESPACE}:NAME` | a Stream per [outlet](Store::outlet), such as the gateways' `breaker-events` |
 //! | `{NAMESPACE}:instances` | what revision each process serves, and when it last said so |
 //! | `killswitch:FEATURE` | a copy of a state for people with redis-cli; written after the commit, never read |
@@ -36,6 +36,7 @@ mod server;
 mod settings;
 #[cfg_attr(not(feature = "redis-tls"), path = "no_tls.rs")]
 mod tls;
+mod trail;
 
 pub use settings::{Identity, Settings, Tls, Topology, host};
 
@@ -47,14 +48,15 @@ use std::{
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed},
     },
     thread::{self, JoinHandle},
-};
     time::Duration,
+};
 
 use self::{
     known::{Found, Known, Verdict},
     mirror::Mirror,
     questions::{Beat, Clock, Fate, Follows, Keys},
     server::{Line, Server},
+    trail::Trail,
 };
 use super::{AuditEntry, Hear, Instance, Instances, News, Outlet, Saved, Store, StoreError};
 use crate::switchboard::{UnixMillis, feature::State};
@@ -70,6 +72,7 @@ const TRIES: usize = 5;
 pub struct RedisStore {
     shared: Arc<Shared>,
     line: Mutex<Line>,
+    trail: Trail,
     reader: Option<JoinHandle<()>>,
     acknowledged: Option<u32>,
 }
@@ -84,11 +87,11 @@ struct Shared {
     served: AtomicU64,
     /// Whether the reader has a connection that works.
     reached: AtomicBool,
+    /// How often it had none any more.
+    outages: AtomicU64,
     replicas: AtomicU32,
     mirror: Option<Mirror>,
     /// Kills that the mirror has because Redis hasn't.
-    /// How often it had none any more.
-    outages: AtomicU64,
     unkept: Mutex<BTreeMap<String, State>>,
     /// Copies for people that are not written yet.
     copies: Mutex<BTreeMap<String, State>>,
@@ -118,6 +121,7 @@ impl RedisStore {
             clock: Mutex::default(),
             served: AtomicU64::new(0),
             reached: AtomicBool::new(false),
+            outages: AtomicU64::new(0),
             replicas: AtomicU32::new(0),
             mirror,
             unkept: Mutex::default(),
@@ -128,12 +132,21 @@ impl RedisStore {
             stopped: Condvar::new(),
         };
         Ok(Self {
+            trail: Trail::new(shared.keys.audit.clone()),
             shared: Arc::new(shared),
             line: Mutex::new(Line::new(server)),
             reader: None,
             acknowledged: None,
-            trail: Trail::new(shared.keys.audit.clone()),
         })
+    }
+
+    /// Checks the seal of every entry of the audit and that each follows the one before it; how many there are.
+    ///
+    /// # Errors
+    /// With the first entry at fault, or if the audit can't be read.
+    pub fn verify_audit(&mut self) -> Result<u64, StoreError> {
+        let line = self.line.get_mut().unwrap_or_else(PoisonError::into_inner);
+        self.trail.verify(line)
     }
 
     fn line(&mut self) -> &mut Line {
@@ -198,16 +211,18 @@ impl Store for RedisStore {
     }
 
     fn append_audit(&mut self, entry: &AuditEntry) -> Result<(), StoreError> {
-        let shared = self.shared.clone();
-        questions::append_audit(self.line(), &shared.keys, entry)
+        let line = self.line.get_mut().unwrap_or_else(PoisonError::into_inner);
+        self.shared.wake(line);
+        self.trail.append(line, entry)
     }
 
     fn audit(&mut self, last: usize) -> Result<Vec<AuditEntry>, StoreError> {
-        let shared = self.shared.clone();
-        let (entries, unreadable) = questions::audit(self.line(), &shared.keys, last)?;
-        if unreadable > 0 {
-            shared.notice(format!(
-                "{unreadable} entries of the audit in Redis can't be read, and are left out"
+        let line = self.line.get_mut().unwrap_or_else(PoisonError::into_inner);
+        self.shared.wake(line);
+        let (entries, changed) = self.trail.tail(line, last)?;
+        if changed > 0 {
+            self.shared.notice(format!(
+                "{changed} entries of the audit in Redis aren't what was written, and are left out"
             ));
         }
         Ok(entries)
@@ -236,11 +251,17 @@ impl Store for RedisStore {
         }
     }
 
+    fn clock(&self) -> Option<UnixMillis> {
+        let clock = *self.shared.clock();
+        clock.map(|clock| UnixMillis(clock.in_a(Duration::ZERO)))
+    }
+
     fn serves(&mut self, revision: u64) {
         let shared = self.shared.clone();
         shared.served.store(revision, Relaxed);
         let name = &shared.settings.instance;
         let line = self.line();
+        shared.wake(line);
         // Who isn't connected is told of by the reader's next beat; an operator needn't wait for that.
         if line.is_connected() {
             let _ = questions::beat(line, &shared.keys, name, revision);
@@ -251,17 +272,11 @@ impl Store for RedisStore {
         self.acknowledged
     }
 
-    fn clock(&self) -> Option<UnixMillis> {
-        let clock = *self.shared.clock();
-        clock.map(|clock| UnixMillis(clock.in_a(Duration::ZERO)))
-    }
-
     fn instances(&self) -> Option<Arc<dyn Instances>> {
         let line = Mutex::new(Line::new(self.shared.server.clone()));
         Some(Arc::new(Fleet { shared: self.shared.clone(), line }))
     }
 
-        shared.wake(line);
     fn outlet(&self, name: &str, kept: usize) -> Option<Box<dyn Outlet>> {
         let key = self.shared.keys.stream(name);
         Some(Box::new(outlet::Stream::new(self.shared.server.clone(), key, kept)))
@@ -301,6 +316,13 @@ impl Shared {
         self.clock.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Lets a line know what the reader knows of the server.
+    fn wake(&self, line: &mut Line) {
+        if self.reached.load(Relaxed) {
+            line.wake(self.outages.load(Relaxed));
+        }
+    }
+
     /// Takes over what the mirror has, once.
     fn recall(&self) {
         let mut known = self.known();
@@ -316,13 +338,6 @@ impl Shared {
                 mirror.load_unkept(&mut notices);
         }
         notices.into_iter().for_each(|notice| self.notice(notice));
-    /// Lets a line know what the reader knows of the server.
-    fn wake(&self, line: &mut Line) {
-        if self.reached.load(Relaxed) {
-            line.wake(self.outages.load(Relaxed));
-        }
-    }
-
     }
 
     /// Keeps the kills among these for the next start, because Redis hasn't. Without any, forgets those before.
@@ -479,6 +494,7 @@ impl Instances for Fleet {
 
     fn list(&self) -> Result<Vec<Instance>, StoreError> {
         let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
+        self.shared.wake(&mut line);
         let (beats, now) = questions::beats(&mut line, &self.shared.keys)?;
         let instance = |(name, revision, at): Beat| Instance {
             name,
@@ -490,4 +506,3 @@ impl Instances for Fleet {
         Ok(all.filter(|instance| instance.silent_ms < SILENCE_MAX_MS).collect())
     }
 }
-        self.shared.wake(&mut line);

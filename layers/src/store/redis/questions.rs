@@ -17,7 +17,7 @@ use super::{
     server::Line,
 };
 use crate::{
-    store::{AuditEntry, Mark, StoreError},
+    store::{Mark, StoreError},
     switchboard::feature::State,
 };
 
@@ -25,8 +25,6 @@ use crate::{
 const STATE_BYTES_MAX: usize = 64 * 1024;
 /// Commits that the log keeps. Who sleeps through more of them reads everything anew.
 const LOG_MAX: usize = 100_000;
-/// Entries that the audit keeps: some hundreds of megabytes, and years of a busy fleet.
-const AUDIT_MAX: usize = 1_000_000;
 /// Commits that are read at once.
 const READ_MAX: usize = 100;
 
@@ -39,6 +37,7 @@ macro_rules! script {
 static LOOK: LazyLock<Script> = script!("look.lua");
 static COMMIT: LazyLock<Script> = script!("commit.lua");
 static BEAT: LazyLock<Script> = script!("beat.lua");
+pub(super) static AUDIT: LazyLock<Script> = script!("audit.lua");
 
 /// The names of our keys: one hash tag, so that a cluster keeps them together.
 #[derive(Debug, Clone)]
@@ -46,7 +45,7 @@ pub(super) struct Keys {
     pub(super) head: String,
     states: String,
     log: String,
-    audit: String,
+    pub(super) audit: String,
     instances: String,
     /// The hash tag and the colon, for keys that are named later.
     prefix: String,
@@ -174,7 +173,7 @@ pub(super) struct Follows<'k> {
     pub(super) replaces: bool,
 }
 
-fn json(value: &impl serde::Serialize) -> String {
+pub(super) fn json(value: &impl serde::Serialize) -> String {
     serde_json::to_string(value).expect("maps with text keys are always JSON")
 }
 
@@ -247,39 +246,6 @@ pub(super) fn beats(line: &mut Line, keys: &Keys) -> Result<(Vec<Beat>, u64), St
         Some((name, revision.parse().ok()?, at.parse().ok()?))
     };
     Ok((all.into_iter().filter_map(beat).collect(), seconds * 1000 + micros / 1000))
-}
-
-pub(super) fn append_audit(
-    line: &mut Line,
-    keys: &Keys,
-    entry: &AuditEntry,
-) -> Result<(), StoreError> {
-    let entry = json(entry);
-    line.ask(|connection| {
-        let mut add = cmd("XADD");
-        add.arg(&keys.audit).arg("MAXLEN").arg("~").arg(AUDIT_MAX).arg("*").arg("entry").arg(entry);
-        add.exec(connection)
-    })
-}
-
-/// The last entries, the oldest first, and how many of them couldn't be read.
-pub(super) fn audit(
-    line: &mut Line,
-    keys: &Keys,
-    last: usize,
-) -> Result<(Vec<AuditEntry>, usize), StoreError> {
-    if last == 0 {
-        return Ok((Vec::new(), 0));
-    }
-    let reply: Vec<(String, Vec<String>)> = line.ask(|connection| {
-        cmd("XREVRANGE").arg(&keys.audit).arg("+").arg("-").arg("COUNT").arg(last).query(connection)
-    })?;
-    let count = reply.len();
-    let entry = |(_, fields): (String, Vec<String>)| serde_json::from_str(fields.get(1)?).ok();
-    let mut entries: Vec<_> = reply.into_iter().filter_map(entry).collect();
-    entries.reverse();
-    let unreadable = count - entries.len();
-    Ok((entries, unreadable))
 }
 
 /// The copy of a state for people with redis-cli.
