@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 configuration or input at fault, 2 usage, 3 can't bind or open the store, 70 a bug. What a program
 //! may want to read goes to stdout, complaints go to stderr, one line each.
 
+mod audit;
 mod client;
 mod keygen;
 mod operate;
@@ -48,6 +49,9 @@ enum Command {
     Schema,
     /// Make a key for the admin API: the key itself, and its lines for the configuration
     Keygen(keygen::Order),
+    /// Look into the audit of a store on disk
+    #[command(subcommand)]
+    Audit(audit::Audit),
     #[command(flatten)]
     Operate(Operation),
 }
@@ -100,6 +104,7 @@ impl Command {
                 Ok(())
             }
             Self::Keygen(order) => keygen::make(&order),
+            Self::Audit(audit) => audit.execute(),
             Self::Operate(operation) => operation.execute(),
         }
     }

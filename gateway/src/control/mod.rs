@@ -23,6 +23,8 @@ pub mod standing;
 pub mod webhook;
 pub mod writer;
 
+pub(crate) use chain::Chain;
+
 use std::io;
 use std::sync::Arc;
 

@@ -13,7 +13,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    disk,
+    Verified, disk,
     seal::{self, Hash},
 };
 use crate::store::{AuditEntry, StoreError};
@@ -133,29 +133,11 @@ impl AuditLog {
 
     /// How many lines there are, all of them whole and in their order.
     pub(super) fn verify(&mut self) -> Result<u64, StoreError> {
-        let mut reader = self.io("read", |log| {
+        let reader = self.io("read", |log| {
             log.file.seek(SeekFrom::Start(0))?;
             Ok(BufReader::new(log.file.try_clone()?.take(log.length)))
         })?;
-        let (mut number, mut last, mut bytes) = (0, FIRST.to_owned(), Vec::new());
-        loop {
-            bytes.clear();
-            if self.io("read", |_| reader.read_until(b'\n', &mut bytes))? == 0 {
-                return Ok(number);
-            }
-            number += 1;
-            let corrupt = |what: &str| StoreError::Corrupt {
-                path: self.path.clone(),
-                what: format!("line {number} {what}"),
-            };
-            let (line, hash) = entry(&bytes).ok_or_else(|| corrupt("was changed"))?;
-            if line.prev != last {
-                return Err(corrupt(
-                    "doesn't follow the line before it; something was taken out or put in",
-                ));
-            }
-            last = hash;
-        }
+        verify_lines(&self.path, reader, None).map(|verified| verified.lines)
     }
 
     /// Once, however often the line is read before someone asks for the notices.
@@ -181,6 +163,52 @@ impl AuditLog {
 
     fn fault(&self, doing: &'static str, source: io::Error) -> StoreError {
         StoreError::Io { doing, path: self.path.clone(), source }
+    }
+}
+
+/// The audit of a directory, looked at from beside: a gateway may write to it meanwhile. What stands after the last newline is
+/// on its way to the disk, and is left out.
+pub(super) fn verify(directory: &Path, seen: Option<&str>) -> Result<Verified, StoreError> {
+    let path = directory.join("audit.jsonl");
+    let file = File::open(&path).map_err(|source| StoreError::Io {
+        doing: "read",
+        path: path.clone(),
+        source,
+    })?;
+    verify_lines(&path, BufReader::new(file), seen)
+}
+
+fn verify_lines(
+    path: &Path,
+    mut reader: impl BufRead,
+    seen: Option<&str>,
+) -> Result<Verified, StoreError> {
+    let (mut verified, mut bytes) = (Verified { lines: 0, last: FIRST.to_owned() }, Vec::new());
+    let mut missing = seen;
+    loop {
+        bytes.clear();
+        let read = reader.read_until(b'\n', &mut bytes);
+        read.map_err(|source| StoreError::Io { doing: "read", path: path.to_owned(), source })?;
+        if bytes.last() != Some(&b'\n') {
+            let path = path.to_owned();
+            return missing.map_or(Ok(verified), |hash| {
+                let what = format!("the line {hash} is gone, and with it all after it");
+                Err(StoreError::Corrupt { path, what })
+            });
+        }
+        verified.lines += 1;
+        let corrupt = |what: &str| StoreError::Corrupt {
+            path: path.to_owned(),
+            what: format!("line {} {what}", verified.lines),
+        };
+        let (line, hash) = entry(&bytes).ok_or_else(|| corrupt("was changed"))?;
+        if line.prev != verified.last {
+            return Err(corrupt(
+                "doesn't follow the line before it; something was taken out or put in",
+            ));
+        }
+        missing = missing.filter(|missing| **missing != hash);
+        verified.last = hash;
     }
 }
 
