@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use http::uri::{Authority, PathAndQuery};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
@@ -178,6 +178,10 @@ pub struct Admin {
     pub keys: Vec<AdminKey>,
     /// Names that a `Host` header may carry besides the listener's own address.
     pub allowed_hosts: Vec<String>,
+    /// Whose pages may read and write here, written as browsers write an `Origin`.
+    pub allowed_origins: Vec<String>,
+    /// Per second, and at once: of one address, and as many of one key.
+    pub requests_per_second: NonZeroU32,
 }
 
 /// A key of the admin API, known by the hash of its secret.
@@ -186,6 +190,8 @@ pub struct AdminKey {
     pub name: String,
     pub role: Role,
     pub sha256: [u8; 32],
+    /// From when on it is refused.
+    pub expires: Option<SystemTime>,
 }
 
 /// What a key may do; each role may do all that the ones before it may.

@@ -157,6 +157,12 @@ pub struct Admin {
     pub test_endpoints: bool,
     /// Names that a `Host` header may carry besides the listener's own address.
     pub allowed_hosts: Vec<String>,
+    /// Origins whose pages may read and write here, such as `https://ops.example.com`; they still need a key. The variable
+    /// `ALLOWED_ORIGINS` adds to them.
+    pub allowed_origins: Vec<String>,
+    /// Requests per second, and at once, of one address, and as many of one key.
+    #[schemars(range(min = 1, max = 100_000))]
+    pub requests_per_second: NonZeroU32,
     /// Who may do what. From the first key on every write needs one.
     pub keys: Vec<AdminKey>,
 }
@@ -167,6 +173,8 @@ impl Default for Admin {
             listen: "127.0.0.1:8001".to_owned(),
             test_endpoints: false,
             allowed_hosts: Vec::new(),
+            allowed_origins: Vec::new(),
+            requests_per_second: nonzero(1_000),
             keys: Vec::new(),
         }
     }
@@ -183,6 +191,8 @@ pub struct AdminKey {
     pub role: Option<Role>,
     /// The SHA-256 of the secret in 64 hexadecimal digits. The secret itself is kept nowhere.
     pub sha256: Option<String>,
+    /// From when on it is refused: a date and time with its zone, such as `2027-01-31T00:00:00Z`. Absent: never.
+    pub expires: Option<String>,
 }
 
 /// What a key may do; each role may do all that the ones before it may.

@@ -2,10 +2,13 @@
 //!
 //! It is not the data plane's server: operators come by dozens, and what they need is that one of them can always get in.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use http::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
@@ -13,6 +16,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{sleep, timeout};
+use tower::ServiceExt;
 
 use super::stall::Unstalled;
 
@@ -25,6 +29,10 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
 /// After a failed accept: most often the process is out of file descriptors, and trying at once would only spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// Where a request's connection comes from.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Peer(pub(super) IpAddr);
+
 pub(super) async fn serve(
     router: Router,
     listener: TcpListener,
@@ -32,9 +40,8 @@ pub(super) async fn serve(
 ) {
     let graceful = GracefulShutdown::new();
     let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    let service = TowerToHyperService::new(router);
     loop {
-        let stream = tokio::select! {
+        let (stream, peer) = tokio::select! {
             biased;
             // A sender that is gone can't ask any more; whoever held it has ended.
             _ = shutdown.wait_for(|down| *down) => break,
@@ -46,10 +53,14 @@ pub(super) async fn serve(
             );
             continue;
         };
+        let service = router.clone().map_request(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(Peer(peer));
+            request
+        });
         let mut builder = http1::Builder::new();
         builder.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
-        let connection =
-            builder.serve_connection(TokioIo::new(Unstalled::new(stream)), service.clone());
+        let stream = TokioIo::new(Unstalled::new(stream));
+        let connection = builder.serve_connection(stream, TowerToHyperService::new(service));
         let connection = graceful.watch(connection);
         tokio::spawn(async move {
             // What went wrong with a connection is the client's to know; the next one starts afresh.
@@ -63,12 +74,12 @@ pub(super) async fn serve(
     }
 }
 
-async fn accept(listener: &TcpListener) -> TcpStream {
+async fn accept(listener: &TcpListener) -> (TcpStream, IpAddr) {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => {
+            Ok((stream, peer)) => {
                 let _ = stream.set_nodelay(true);
-                return stream;
+                return (stream, peer.ip().to_canonical());
             }
             Err(error) => {
                 tracing::warn!("the admin listener can't accept: {error}");

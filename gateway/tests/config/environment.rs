@@ -45,6 +45,30 @@ fn production_does_not_start_without_a_key() {
 }
 
 #[test]
+fn production_may_be_cut_short() {
+    for word in ["prod", "Production", " PROD "] {
+        assert!(within(&[("ENVIRONMENT", word)], "").is_err(), "{word}");
+    }
+    for word in ["staging", "products", ""] {
+        assert!(!within(&[("ENVIRONMENT", word)], "").unwrap().admin.production, "{word}");
+    }
+}
+
+#[test]
+fn the_origins_of_the_environment_come_beside_those_of_the_file() {
+    let file = "[admin]\nallowed_origins = ['https://ops.example.com']\n";
+    let variables = [("ALLOWED_ORIGINS", "http://localhost:3000, https://Gate.example.com,")];
+    let allowed = within(&variables, file).unwrap().admin.allowed_origins;
+    assert_eq!(
+        allowed,
+        ["https://ops.example.com", "http://localhost:3000", "https://gate.example.com"]
+    );
+
+    let faults = within(&[("ALLOWED_ORIGINS", "*")], "").unwrap_err();
+    assert!(render_faults(&faults).contains("ALLOWED_ORIGINS: \"*\" is no origin"));
+}
+
+#[test]
 fn production_has_no_test_endpoints() {
     let variables = [("ENVIRONMENT", "production"), ("API_KEY", "abc")];
     let config = within(&variables, "[admin]\ntest_endpoints = true\n").unwrap();

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
+use std::time::SystemTime;
 
 use sha2::{Digest, Sha256};
 
@@ -57,7 +58,9 @@ impl Check<'_, '_> {
 
     pub(super) fn admin(&mut self) -> Option<Admin> {
         let (file, site) = (&self.file.admin, self.root.key("admin"));
-        let production = self.variable("ENVIRONMENT").as_deref() == Some("production");
+        let production = self.variable("ENVIRONMENT").is_some_and(|name| {
+            ["production", "prod"].iter().any(|word| name.trim().eq_ignore_ascii_case(word))
+        });
         let listen = self.accept(site.key("listen"), address::socket(&file.listen));
         let keys = self.keys();
         // A faulty key is a fault of its own; it does not make the listener an open one.
@@ -75,12 +78,15 @@ impl Check<'_, '_> {
             );
         }
         let allowed_hosts = self.allowed_hosts();
+        let allowed_origins = self.allowed_origins();
         Some(Admin {
             listen: listen?,
             test_endpoints: file.test_endpoints && !production,
             production,
             keys,
             allowed_hosts,
+            allowed_origins,
+            requests_per_second: file.requests_per_second,
         })
     }
 
@@ -134,7 +140,11 @@ impl Check<'_, '_> {
             file::Role::Operator => Role::Operator,
             file::Role::Admin => Role::Admin,
         };
-        Some(AdminKey { name: name.clone(), role, sha256: sha256? })
+        let expires = match &key.expires {
+            Some(text) => Some(self.accept(site.key("expires"), moment(text))?),
+            None => None,
+        };
+        Some(AdminKey { name: name.clone(), role, sha256: sha256?, expires })
     }
 
     fn environment_key(&self) -> Option<AdminKey> {
@@ -143,6 +153,7 @@ impl Check<'_, '_> {
             name: ENVIRONMENT_KEY.to_owned(),
             role: Role::Operator,
             sha256: Sha256::digest(secret.as_bytes()).into(),
+            expires: None,
         })
     }
 
@@ -153,6 +164,20 @@ impl Check<'_, '_> {
             hosts.extend(self.accept(site.item(index), pattern::exact_host(text)));
         }
         hosts
+    }
+
+    fn allowed_origins(&mut self) -> Vec<String> {
+        let site = self.root.key("admin").key("allowed_origins");
+        let mut origins = Vec::new();
+        for (index, text) in self.file.admin.allowed_origins.iter().enumerate() {
+            origins.extend(self.accept(site.item(index), origin(text).map_err(Wrong::from)));
+        }
+        let variable = self.variable("ALLOWED_ORIGINS").unwrap_or_default();
+        for text in variable.split(',').map(str::trim).filter(|text| !text.is_empty()) {
+            let allowed = origin(text).map_err(|wrong| format!("ALLOWED_ORIGINS: {wrong}").into());
+            origins.extend(self.accept(self.root.key("admin"), allowed));
+        }
+        origins
     }
 
     /// A variable of the environment; an empty one counts as none, as compose files leave them.
@@ -166,6 +191,29 @@ fn sha256(text: &str) -> Result<[u8; 32], Wrong> {
     hex::decode_to_slice(text, &mut hash)
         .map_err(|_| "a SHA-256 has 64 hexadecimal digits; `portcullis keygen` prints them")?;
     Ok(hash)
+}
+
+/// As browsers write it: a scheme and an authority, and nothing after it. A star would let in every page of the world.
+fn origin(text: &str) -> Result<String, String> {
+    let bare = |uri: &http::Uri| {
+        let authority = uri.authority().map_or("*", http::uri::Authority::as_str);
+        let written = format!("{}://{authority}", uri.scheme_str().unwrap_or_default());
+        !authority.contains(['@', '*']) && text.eq_ignore_ascii_case(&written)
+    };
+    let uri = text.parse().ok().filter(bare);
+    if !uri.is_some_and(|uri| matches!(uri.scheme_str(), Some("http" | "https"))) {
+        return Err(format!(
+            "\"{text}\" is no origin; write one as https://ops.example.com or http://localhost:3000"
+        ));
+    }
+    Ok(text.to_ascii_lowercase())
+}
+
+fn moment(text: &str) -> Result<SystemTime, Wrong> {
+    let moment: jiff::Timestamp = text.parse().map_err(|_| {
+        format!("\"{text}\" is no date and time; write one as 2027-01-31T00:00:00Z, with its zone")
+    })?;
+    Ok(moment.into())
 }
 
 /// One per core; one when that can't be told.

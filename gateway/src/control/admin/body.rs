@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use axum::body::Bytes;
+use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequest, Request};
 use http::StatusCode;
@@ -51,6 +51,14 @@ impl<T: DeserializeOwned + Default, S: Send + Sync> FromRequest<S> for MaybeTold
     }
 }
 
+/// The bytes of a body, bounded as all are.
+pub(super) async fn bytes(body: Body) -> Result<Bytes, Problem> {
+    timeout(TIME_MAX, to_bytes(body, BYTES_MAX))
+        .await
+        .map_err(|_| too_slow())?
+        .map_err(|_| too_large())
+}
+
 async fn received<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Problem> {
     timeout(TIME_MAX, Bytes::from_request(request, state))
         .await
@@ -66,10 +74,14 @@ fn too_slow() -> Problem {
 
 fn unread(rejection: &BytesRejection) -> Problem {
     if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-        let detail = format_args!("a body may have {BYTES_MAX} bytes at most");
-        return Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", detail);
+        return too_large();
     }
     Problem::bad_request("the body could not be read to its end")
+}
+
+fn too_large() -> Problem {
+    let detail = format_args!("a body may have {BYTES_MAX} bytes at most");
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", detail)
 }
 
 /// Read twice, so that what is no object at all is told in words about JSON, and not about our types. That also keeps a list

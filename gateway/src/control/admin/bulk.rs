@@ -2,32 +2,38 @@
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::{Query, State};
-use axum::{Extension, Json};
 use http::HeaderMap;
+use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::Admin;
 use super::body::Told;
 use super::guard::RequestId;
 use super::keys::Caller;
-use super::killswitches::{Asked, Asking, states_shown};
+use super::killswitches::{Asked, Asking, Revised, states_shown};
 use super::problem::Problem;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Emergency {
+    #[schemars(length(min = 1))]
     features: Vec<String>,
+    #[schemars(required, length(min = 1, max = 500))]
     reason: Option<String>,
     updated_by: Option<String>,
+    #[schemars(range(min = 1, max = 525_600))]
     duration_minutes: Option<u32>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct AllClear {
+    #[schemars(length(min = 1))]
     features: Vec<String>,
+    #[schemars(required, length(min = 1, max = 500))]
     reason: Option<String>,
     updated_by: Option<String>,
 }
@@ -39,7 +45,7 @@ pub(super) async fn emergency_disable(
     Query(asked): Query<Asked>,
     headers: HeaderMap,
     Told(wish): Told<Emergency>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Revised, Problem> {
     let asking = Asking::new(caller, &id, &asked, &headers)?;
     let features = some(wish.features)?;
     let flip = asking.flip(
@@ -59,7 +65,7 @@ pub(super) async fn bulk_enable(
     Query(asked): Query<Asked>,
     headers: HeaderMap,
     Told(wish): Told<AllClear>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Revised, Problem> {
     let asking = Asking::new(caller, &id, &asked, &headers)?;
     let flip = asking.flip(
         &some(wish.features)?,
@@ -75,10 +81,10 @@ async fn done(
     admin: &Admin,
     asking: Asking,
     flip: portcullis::switchboard::flip::Flip,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Revised, Problem> {
     let (flipped, mut answer) = asking.write(admin, flip).await?;
     answer["features"] = json!(states_shown(&admin.subscriber.pin(), &flipped));
-    Ok(Json(answer))
+    Ok(Revised(answer))
 }
 
 fn some(features: Vec<String>) -> Result<Vec<String>, Problem> {

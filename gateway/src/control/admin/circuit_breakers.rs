@@ -7,6 +7,7 @@ use axum::{Extension, Json};
 use http::HeaderMap;
 use portcullis::circuit_breaker::{Action, Order};
 use portcullis::switchboard::UnixMillis;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::task::spawn_blocking;
@@ -22,7 +23,7 @@ use crate::control::breakers::{self, NamedBreaker};
 use crate::control::writer::BreakerOrder;
 
 /// What may be said with an order. All of it is optional: whoever resets a breaker at night with a bare `curl` is heard.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Wish {
     reason: Option<String>,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use portcullis::auto_disable::Meter;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -17,7 +18,7 @@ use crate::control::moment::rfc3339_of;
 /// Most errors simulated by one call: far beyond any sensible threshold, and soon done.
 const COUNT_MAX: u32 = 10_000;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 pub(super) struct Simulated {
     count: Option<u32>,
 }

@@ -3,26 +3,32 @@
 //! A browser is the danger on loopback: any page that an operator has open may send requests to `127.0.0.1`. Two checks
 //! together keep it out. The `Host` must name this listener (a page that rebinds its own name to 127.0.0.1 sends its own
 //! name), and a write must not come from another site (a page that posts to the address says so in `Sec-Fetch-Site` or
-//! `Origin`). Programs send neither header, and pass.
+//! `Origin`, or can only post as a form does). Programs send neither header, and pass.
+//!
+//! Then come the pace of the address, the key with its role and its own pace, and last whether the parameters of the query
+//! are ones that the endpoint has: a misspelt `dry_run` must not be a kill.
 
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
+use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderName, ORIGIN, X_CONTENT_TYPE_OPTIONS};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderName, X_CONTENT_TYPE_OPTIONS};
 use http::uri::Authority;
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderValue, Method, StatusCode};
 use http_body_util::BodyExt;
 use serde_json::Value;
 use uuid::Uuid;
 
 use super::Admin;
+use super::endpoints::Endpoint;
+use super::origins;
 use super::problem::Problem;
+use crate::config::config::Role;
+use crate::control::server::Peer;
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// The id of one admin request; the audit, the answer and the log have the same.
 #[derive(Debug, Clone)]
@@ -34,20 +40,31 @@ pub(super) async fn stand(
     next: Next,
 ) -> Response {
     let id = RequestId(Uuid::now_v7().to_string().into());
-    let answer = match check(&admin, &mut request) {
-        Ok(()) => {
+    let origin = origins::named(request.headers(), &admin.config.admin.allowed_origins);
+    let answer = match check(&admin, &mut request, origin.is_some()) {
+        Ok(None) => {
             request.extensions_mut().insert(id.clone());
             next.run(request).await
         }
+        Ok(Some(answer)) => answer,
         Err(problem) => problem.into_response(),
     };
-    signed(answer, &id).await
+    let mut answer = signed(answer, &id).await;
+    if let Some(origin) = origin {
+        origins::allow(answer.headers_mut(), origin);
+    }
+    answer
 }
 
-fn check(admin: &Admin, request: &mut Request) -> Result<(), Problem> {
+/// Lets the request pass, answers it, or refuses it.
+fn check(
+    admin: &Admin,
+    request: &mut Request,
+    by_named_origin: bool,
+) -> Result<Option<Response>, Problem> {
     // Probes come from a kubelet or a balancer under any name and without a key, and learn one word.
     if matches!(request.uri().path(), "/livez" | "/readyz") {
-        return Ok(());
+        return Ok(None);
     }
     let host = host(request)?;
     if !is_ours(&host, &admin.config.admin.allowed_hosts) {
@@ -55,15 +72,61 @@ fn check(admin: &Admin, request: &mut Request) -> Result<(), Problem> {
             format_args!("{} is not a name of this listener; see `allowed_hosts`", host.host());
         return Err(Problem::new(StatusCode::MISDIRECTED_REQUEST, "misdirected", detail));
     }
-    if !request.method().is_safe() && is_cross_site(request.headers(), &host) {
-        return Err(Problem::new(
-            StatusCode::FORBIDDEN,
-            "cross_site",
-            "writes from another site are refused",
+    let address = request.extensions().get::<Peer>().map(|Peer(address)| *address);
+    if let Some(address) = address {
+        admin.pace.of_address(address)?;
+    }
+    if by_named_origin && let Some(answer) = origins::preflight(request) {
+        return Ok(Some(answer));
+    }
+    if !request.method().is_safe() && !by_named_origin {
+        refuse_other_sites(request, &host)?;
+    }
+    let endpoint = endpoint(admin, request);
+    let needs = endpoint.map_or_else(|| usual_role(request.method()), |endpoint| endpoint.needs);
+    let caller = admin.keyring.admit(request.method(), needs, request.headers(), address)?;
+    if let Some(key) = caller.key() {
+        admin.pace.of_key(key)?;
+    }
+    if let Some(endpoint) = endpoint {
+        refuse_unknown_parameters(endpoint, request.uri().query().unwrap_or_default())?;
+    }
+    request.extensions_mut().insert(caller);
+    Ok(None)
+}
+
+/// The endpoint that the router found, if it takes the method.
+fn endpoint<'a>(admin: &'a Admin, request: &Request) -> Option<&'a Endpoint> {
+    let path = request.extensions().get::<MatchedPath>()?.as_str();
+    let method = if request.method() == Method::HEAD { &Method::GET } else { request.method() };
+    admin.endpoints.iter().find(|endpoint| endpoint.path == path && endpoint.method == method)
+}
+
+/// Of a path or a method that is not there: nobody learns that without a key where one is needed.
+fn usual_role(method: &Method) -> Role {
+    if method.is_safe() { Role::Viewer } else { Role::Killer }
+}
+
+fn refuse_other_sites(request: &Request, host: &Authority) -> Result<(), Problem> {
+    let refused = |detail: &str| Problem::new(StatusCode::FORBIDDEN, "cross_site", detail);
+    if origins::is_cross_site(request.headers(), host) {
+        return Err(refused("writes from another site are refused; see `allowed_origins`"));
+    }
+    if origins::is_form(request.headers()) {
+        return Err(refused(
+            "a page of another site could have posted this form; send it as content-type: application/json",
         ));
     }
-    let caller = admin.keyring.admit(request.method(), request.headers())?;
-    request.extensions_mut().insert(caller);
+    Ok(())
+}
+
+fn refuse_unknown_parameters(endpoint: &Endpoint, query: &str) -> Result<(), Problem> {
+    let names = query.split('&').filter(|pair| !pair.is_empty());
+    for name in names.map(|pair| pair.split_once('=').map_or(pair, |(name, _)| name)) {
+        if !endpoint.takes(name) {
+            return Err(Problem::unknown_parameter(name, endpoint.parameters()));
+        }
+    }
     Ok(())
 }
 
@@ -85,15 +148,6 @@ fn is_ours(host: &Authority, allowed: &[String]) -> bool {
         || allowed.iter().any(|allowed| {
             name.eq_ignore_ascii_case(allowed) || host.as_str().eq_ignore_ascii_case(allowed)
         })
-}
-
-fn is_cross_site(headers: &HeaderMap, host: &Authority) -> bool {
-    if let Some(site) = headers.get(SEC_FETCH_SITE) {
-        return site != "same-origin" && site != "none";
-    }
-    let Some(origin) = headers.get(ORIGIN) else { return false };
-    let authority = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
-    authority.is_none_or(|(_, authority)| !authority.eq_ignore_ascii_case(host.as_str()))
 }
 
 /// The answer with the headers that all answers share, and with the request's id in a problem's body.

@@ -5,13 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{Path, Query, State};
+use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
-use http::HeaderMap;
-use http::header::{IF_MATCH, USER_AGENT};
+use http::header::{ETAG, IF_MATCH, USER_AGENT};
+use http::{HeaderMap, HeaderValue};
 use portcullis::switchboard::feature::{Feature, Source, State as Switch};
 use portcullis::switchboard::flip::{Flip, FlipError};
 use portcullis::switchboard::kill::Terms;
 use portcullis::switchboard::{Switchboard, UnixMillis};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -24,21 +26,27 @@ use crate::config::config::Role;
 use crate::control::moment::rfc3339;
 use crate::control::writer::{Flipped, Origin, WriteError};
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Wish {
     /// Only for people: if given, it has to be the feature of the path.
     feature: Option<String>,
     enabled: bool,
+    #[schemars(required, length(min = 1, max = 500))]
     reason: Option<String>,
     updated_by: Option<String>,
+    /// The end of a kill; what is turned on stays on.
+    #[schemars(range(min = 1, max = 525_600))]
     duration_minutes: Option<u32>,
 }
 
 /// What a write may ask for beside its body.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 pub(super) struct Asked {
+    /// `all`: answer when every live gateway has applied it.
+    #[schemars(regex(pattern = "^all$"))]
     wait: Option<String>,
+    /// For how long at most, in milliseconds.
     timeout_ms: Option<u64>,
 }
 
@@ -50,7 +58,7 @@ pub(super) struct Asking {
     wait_all: Option<Duration>,
 }
 
-pub(super) async fn list(State(admin): State<Arc<Admin>>) -> Json<Value> {
+pub(super) async fn list(State(admin): State<Arc<Admin>>) -> Revised {
     let view = admin.subscriber.pin();
     // A route's own switch shows once somebody has used it; before that it would only crowd the table.
     let worth =
@@ -58,7 +66,7 @@ pub(super) async fn list(State(admin): State<Arc<Admin>>) -> Json<Value> {
     let features = view.features().filter(|(_, feature, state)| worth(feature, state));
     let all: BTreeMap<&str, Value> =
         features.map(|(_, feature, state)| (&*feature.name, shown(feature, state))).collect();
-    Json(json!({
+    Revised(json!({
         "revision": view.revision(),
         "killswitches": all,
         "pending": *admin.writer.ledger().pending(),
@@ -68,14 +76,14 @@ pub(super) async fn list(State(admin): State<Arc<Admin>>) -> Json<Value> {
 pub(super) async fn show(
     State(admin): State<Arc<Admin>>,
     Path(name): Path<String>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Revised, Problem> {
     let view = admin.subscriber.pin();
     let id = view.id(&name).ok_or_else(|| unknown(&view, &name))?;
     let mut answer = shown(view.feature(id), view.state(id));
     answer["feature"] = name.into();
     answer["revision"] = view.revision().into();
     answer["pending"] = json!(*admin.writer.ledger().pending());
-    Ok(Json(answer))
+    Ok(Revised(answer))
 }
 
 pub(super) async fn flip(
@@ -86,7 +94,7 @@ pub(super) async fn flip(
     Query(asked): Query<Asked>,
     headers: HeaderMap,
     Told(wish): Told<Wish>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Revised, Problem> {
     if let Some(other) = wish.feature.filter(|feature| *feature != name) {
         return Err(Problem::bad_request(format_args!(
             "the path says {name}, but the body's `feature` says {other}"
@@ -107,7 +115,7 @@ pub(super) async fn flip(
         merge(&mut answer, of_state);
         answer["feature"] = json!(name);
     }
-    Ok(Json(answer))
+    Ok(Revised(answer))
 }
 
 impl Asking {
@@ -233,9 +241,20 @@ fn merge(into: &mut Value, from: Value) {
     }
 }
 
+/// JSON that names the revision it shows: with its `ETag` in `If-Match`, a write is done only if nothing changed since.
+pub(super) struct Revised(pub(super) Value);
+
+impl IntoResponse for Revised {
+    fn into_response(self) -> Response {
+        let etag = HeaderValue::from_str(&format!("\"{}\"", self.0["revision"]));
+        ([(ETAG, etag.expect("a number in quotes is a header value"))], Json(self.0))
+            .into_response()
+    }
+}
+
 /// The command line says who it is; all else is the API.
 pub(super) fn source(headers: &HeaderMap) -> Source {
-    let agent = headers.get(USER_AGENT).map(http::HeaderValue::as_bytes);
+    let agent = headers.get(USER_AGENT).map(HeaderValue::as_bytes);
     if agent.is_some_and(|agent| agent.starts_with(b"portcullis-cli/")) {
         Source::Cli
     } else {

@@ -7,6 +7,7 @@ mod audit;
 mod body;
 mod bulk;
 mod circuit_breakers;
+mod endpoints;
 mod error_stats;
 mod events;
 mod guard;
@@ -14,8 +15,12 @@ mod health;
 mod instances;
 mod keys;
 mod killswitches;
+mod openapi;
+mod origins;
+mod pace;
 mod page;
 mod problem;
+mod repeat;
 #[cfg(test)]
 mod tests;
 
@@ -26,13 +31,14 @@ use axum::Router;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::middleware;
 use axum::response::IntoResponse;
-use axum::routing::{get, post};
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use portcullis::auto_disable::Meter;
 use portcullis::view::Subscriber;
 
+use self::endpoints::Endpoint;
 use self::keys::Keyring;
+use self::pace::Pace;
 use self::problem::Problem;
 use super::Parts;
 use super::breakers::NamedBreaker;
@@ -47,7 +53,11 @@ use crate::config::config::Config;
 /// What the handlers work with.
 struct Admin {
     config: Arc<Config>,
+    endpoints: Vec<Endpoint>,
     keyring: Keyring,
+    pace: Pace,
+    /// What was asked with an `Idempotency-Key`.
+    repeated: repeat::Ledger,
     subscriber: Subscriber,
     writer: Writer,
     fleet: Fleet,
@@ -64,30 +74,12 @@ struct Admin {
 /// The whole admin API as one service.
 pub fn router(parts: Parts) -> Router {
     let test_endpoints = parts.config.admin.test_endpoints && !parts.config.admin.production;
-    let admin = Arc::new(Admin::new(parts));
-    let mut router = Router::new()
-        .route("/", get(page::show))
-        .route("/admin/killswitches", get(killswitches::list))
-        .route("/admin/killswitch/{feature}", get(killswitches::show).post(killswitches::flip))
-        .route("/admin/emergency-disable", post(bulk::emergency_disable))
-        .route("/admin/bulk-enable", post(bulk::bulk_enable))
-        .route("/admin/error-stats", get(error_stats::list))
-        .route("/admin/circuit-breakers", get(circuit_breakers::list))
-        .route("/admin/circuit-breakers/{name}/{action}", post(circuit_breakers::act))
-        .route("/admin/audit", get(audit::list))
-        .route("/admin/events", get(events::stream))
-        .route("/admin/instances", get(instances::list))
-        .route("/health/circuit-breakers", get(circuit_breakers::list))
-        .route("/health/circuits", get(circuit_breakers::circuits))
-        .route("/health/dependencies", get(health::dependencies))
-        .route("/health", get(health::answer))
-        .route("/api/health", get(health::answer))
-        .route("/livez", get(health::answer))
-        .route("/readyz", get(health::answer))
-        .route("/metrics", get(expose));
-    if test_endpoints {
-        router = router.route("/test/simulate-error/{feature}", post(error_stats::simulate));
-    }
+    let all = endpoints::all(test_endpoints);
+    let endpoints = all.iter().map(|served| served.endpoint.clone()).collect();
+    let admin = Arc::new(Admin::new(parts, endpoints));
+    let router = all
+        .into_iter()
+        .fold(Router::new(), |router, served| router.route(served.endpoint.path, served.handler));
     router
         .fallback(async || Problem::not_found("no_route", "there is nothing at this path"))
         .method_not_allowed_fallback(async || {
@@ -98,12 +90,13 @@ pub fn router(parts: Parts) -> Router {
             )
         })
         .layer(DefaultBodyLimit::max(body::BYTES_MAX))
+        .layer(middleware::from_fn_with_state(admin.clone(), repeat::once))
         .layer(middleware::from_fn_with_state(admin.clone(), guard::stand))
         .with_state(admin)
 }
 
 impl Admin {
-    fn new(parts: Parts) -> Self {
+    fn new(parts: Parts, endpoints: Vec<Endpoint>) -> Self {
         let Parts {
             config,
             subscriber,
@@ -129,8 +122,12 @@ impl Admin {
         exposition.insert(0, Arc::new(own));
         let keyring = Keyring::new(&config.admin);
         let seats = events::Seats::default();
+        let pace = Pace::new(config.admin.requests_per_second);
         Self {
             config,
+            endpoints,
+            pace,
+            repeated: repeat::Ledger::default(),
             keyring,
             subscriber,
             writer,

@@ -1,9 +1,10 @@
 //! Every error of the admin API, as problem details (RFC 9457).
 
 use std::fmt::Display;
+use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
-use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, WWW_AUTHENTICATE};
+use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use portcullis::switchboard::flip::FlipError;
 use serde_json::{Value, json};
@@ -23,11 +24,18 @@ pub(super) struct Problem {
     reason: &'static str,
     /// A sentence for people.
     detail: String,
+    /// When to come again, if that helps.
+    retry_after: Option<Duration>,
 }
 
 impl Problem {
     pub(super) fn new(status: StatusCode, reason: &'static str, detail: impl Display) -> Self {
-        Self { status, reason, detail: detail.to_string() }
+        Self { status, reason, detail: detail.to_string(), retry_after: None }
+    }
+
+    pub(super) const fn retry_after(mut self, wait: Duration) -> Self {
+        self.retry_after = Some(wait);
+        self
     }
 
     pub(super) fn bad_request(detail: impl Display) -> Self {
@@ -45,9 +53,21 @@ impl Problem {
         name: &str,
         known: impl IntoIterator<Item = &'c str>,
     ) -> Self {
-        let meant = if name.len() <= MISSPELT_BYTES_MAX { nearest(name, known) } else { None };
-        let hint = meant.map(|meant| format!("; did you mean {meant}?")).unwrap_or_default();
-        Self::not_found(reason, format_args!("there is no {kind} {name}{hint}"))
+        Self::not_found(reason, format_args!("there is no {kind} {name}{}", hint(name, known)))
+    }
+
+    /// That a query has a parameter that means nothing here.
+    pub(super) fn unknown_parameter<'c>(
+        name: &str,
+        known: impl Iterator<Item = &'c str> + Clone,
+    ) -> Self {
+        let mut there: Vec<_> = known.clone().collect();
+        there.sort_unstable();
+        let there =
+            if there.is_empty() { "none".to_owned() } else { format!("only {}", there.join(", ")) };
+        let name: String = name.chars().take(MISSPELT_BYTES_MAX).collect();
+        let hint = hint(&name, known);
+        Self::bad_request(format_args!("there is no parameter {name}{hint}, but {there}"))
     }
 
     pub(super) fn forbidden(detail: impl Display) -> Self {
@@ -59,15 +79,30 @@ impl Problem {
     }
 
     fn body(&self) -> Value {
-        json!({
+        let mut body = json!({
             "type": "about:blank",
             "title": self.status.canonical_reason(),
             "status": self.status.as_u16(),
             "detail": self.detail,
             "error": self.detail,
             "reason": self.reason,
-        })
+        });
+        if let Some(seconds) = self.retry_seconds() {
+            body["retry_after"] = seconds.into();
+        }
+        body
     }
+
+    /// Rounded up: who comes sooner comes in vain.
+    fn retry_seconds(&self) -> Option<u64> {
+        self.retry_after.map(|wait| wait.as_millis().div_ceil(1_000).try_into().unwrap_or(u64::MAX))
+    }
+}
+
+/// Which of the known names was probably meant.
+fn hint<'c>(name: &str, known: impl IntoIterator<Item = &'c str>) -> String {
+    let meant = if name.len() <= MISSPELT_BYTES_MAX { nearest(name, known) } else { None };
+    meant.map(|meant| format!("; did you mean {meant}?")).unwrap_or_default()
 }
 
 impl IntoResponse for Problem {
@@ -76,6 +111,9 @@ impl IntoResponse for Problem {
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Some(seconds) = self.retry_seconds() {
+            headers.insert(RETRY_AFTER, seconds.into());
+        }
         if self.status == StatusCode::REQUEST_TIMEOUT {
             // What is left of the request may still come, and nobody waits for it.
             headers.insert(CONNECTION, HeaderValue::from_static("close"));

@@ -1,5 +1,7 @@
 //! Killswitches: what a flip does, what it answers, and which wishes are refused.
 
+use futures_util::FutureExt;
+
 use super::*;
 
 #[tokio::test]
@@ -199,4 +201,90 @@ async fn many_are_flipped_together_or_not_at_all() {
     let both = json!({ "features": ["order_creation", "payment_processing"], "reason": "over" });
     desk.post("/admin/bulk-enable", both).await.ok();
     assert!(desk.enabled("order_creation").await && desk.enabled("payment_processing").await);
+}
+
+#[tokio::test]
+async fn what_is_shown_names_its_revision_for_the_next_write() {
+    let desk = Desk::new();
+    let etag = async |path: &str| desk.get(path).await.headers["etag"].to_str().unwrap().to_owned();
+    assert_eq!(etag("/admin/killswitches").await, "\"0\"");
+    let killed = desk.kill("order_creation").await;
+    assert_eq!(killed.headers["etag"], "\"1\"");
+    assert_eq!(etag("/admin/killswitch/order_creation").await, "\"1\"");
+
+    let body = r#"{"enabled":true,"reason":"r"}"#;
+    let enable = |tag: &str| {
+        with(request(Method::POST, "/admin/killswitch/order_creation", body), "if-match", tag)
+    };
+    desk.send(enable("\"0\"")).await.problem(412, "revision_moved");
+    desk.send(enable("soon")).await.problem(400, "bad_request");
+    assert!(!desk.enabled("order_creation").await);
+    desk.send(enable(&etag("/admin/killswitches").await)).await.ok();
+    desk.send(enable("*")).await.ok();
+}
+
+#[tokio::test]
+async fn a_misspelt_parameter_is_no_kill_and_is_told_which_was_probably_meant() {
+    let desk = Desk::new();
+    let kill = json!({ "enabled": false, "reason": "r" });
+    let refused = async |query: &str| {
+        desk.post(&format!("/admin/killswitch/order_creation?{query}"), kill.clone())
+            .await
+            .problem(400, "bad_request")
+    };
+    let detail = refused("wiat=all").await;
+    assert!(detail.contains("there is no parameter wiat; did you mean wait?"), "{detail}");
+    assert!(refused("wait=all&colour=blue").await.contains("timeout_ms, wait"));
+    assert!(refused("wait").await.contains("`wait`"));
+    assert!(desk.enabled("order_creation").await);
+    let detail = desk.get("/admin/killswitches?feature=x").await.problem(400, "bad_request");
+    assert!(detail.contains("there is no parameter feature, but none"), "{detail}");
+}
+
+#[tokio::test]
+async fn a_write_that_is_sent_twice_is_done_once_and_answered_twice() {
+    let desk = Desk::new();
+    let send = async |key: &str, path: &str, reason: &str| {
+        let body = json!({ "enabled": false, "reason": reason }).to_string();
+        desk.send(with(request(Method::POST, path, &body), "idempotency-key", key)).await
+    };
+    let path = "/admin/killswitch/order_creation";
+    let first = send("\"k-1\"", path, "r").await;
+    let again = send("k-1", path, "r").await;
+    assert_eq!(first.ok(), again.ok());
+    assert_eq!(again.headers["idempotent-replayed"], "true");
+    assert_eq!(first.headers["etag"], again.headers["etag"]);
+    assert!(!first.headers.contains_key("idempotent-replayed"));
+    assert_eq!(desk.get("/admin/audit").await.ok()["entries"].as_array().unwrap().len(), 1);
+
+    send("k-1", path, "another").await.problem(422, "idempotency_key_reused");
+    send("k-1", "/admin/killswitch/email_notifications", "r")
+        .await
+        .problem(422, "idempotency_key_reused");
+    assert_eq!(send("k-2", path, "r").await.ok()["revision"], 2, "another key, another write");
+    send(&"k".repeat(256), path, "r").await.problem(400, "bad_request");
+    send("", path, "r").await.problem(400, "bad_request");
+}
+
+#[tokio::test]
+async fn a_write_goes_on_when_its_caller_hangs_up_and_the_answer_is_there_for_the_next() {
+    let desk = Desk::new();
+    let body = r#"{"enabled":false,"reason":"r"}"#;
+    let kill = || {
+        let kill = request(Method::POST, "/admin/killswitch/order_creation", body);
+        with(kill, "idempotency-key", "k")
+    };
+    let mut first = Box::pin(desk.router.clone().oneshot(kill()));
+    assert!((&mut first).now_or_never().is_none(), "the writer is another thread");
+    drop(first);
+    let answer = loop {
+        let answer = desk.send(kill()).await;
+        if answer.status != 409 {
+            break answer;
+        }
+        answer.problem(409, "still_running");
+        tokio::task::yield_now().await;
+    };
+    assert_eq!(answer.ok()["revision"], 1, "done once");
+    assert!(answer.headers.contains_key("idempotent-replayed"));
 }

@@ -6,7 +6,9 @@ mod circuit_breakers;
 mod error_stats;
 mod health;
 mod killswitches;
+mod openapi;
 mod pages;
+mod timing;
 
 use std::future::ready;
 use std::thread::{self, JoinHandle};

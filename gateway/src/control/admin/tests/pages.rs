@@ -1,5 +1,7 @@
 //! Metrics, the operator's page, what is not there, and the listener itself.
 
+use axum::routing::get;
+
 use super::*;
 
 #[tokio::test]
