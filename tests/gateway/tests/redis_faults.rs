@@ -2,6 +2,8 @@
 //!
 //! One test per fault of the matrix that the design calls "shared state"; the number of the row stands in the test.
 
+#![allow(clippy::unwrap_used, reason = "a test")]
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
