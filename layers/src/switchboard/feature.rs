@@ -195,6 +195,7 @@ impl State {
     }
 
     /// With those kills of another state that it lacks.
+    #[cfg(feature = "serde")]
     #[must_use]
     pub(crate) fn with_kills_of(mut self, other: &Self) -> Self {
         for kill in &other.kills {

@@ -45,6 +45,7 @@ impl Mode {
         }
     }
 
+    #[cfg(feature = "serde")]
     fn is_default(&self) -> bool {
         *self == Self::default()
     }

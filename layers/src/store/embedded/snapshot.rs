@@ -43,6 +43,7 @@ impl Snapshots {
     }
 
     /// The newest whole generation. A damaged present one is said in the notices.
+    #[cfg(feature = "redis")]
     pub(in crate::store) fn load(
         &self,
         notices: &mut Vec<String>,
