@@ -106,6 +106,8 @@ struct Connection<I> {
     linger_end: Option<Instant>,
     /// Whether the client was told that it is too slow.
     too_slow: bool,
+    /// When a client that says no more comes counts as gone, unless it takes something until then.
+    gone_at: Option<Instant>,
 }
 
 impl<I: AsyncRead + AsyncWrite + Unpin + Send + std::fmt::Debug + 'static> Connection<I> {
@@ -124,6 +126,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin + Send + std::fmt::Debug + 'static> Conne
             lingered: 0,
             linger_end: None,
             too_slow: false,
+            gone_at: None,
         }
     }
 
@@ -174,6 +177,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin + Send + std::fmt::Debug + 'static> Conne
     fn begin(&mut self, head: Result<Head, Fault>) -> Request<Inbound> {
         (self.begun, self.answered) = (false, true);
         (self.lingered, self.linger_end) = (0, None);
+        self.gone_at = None;
         let head = match head {
             Ok(head) => head,
             Err(fault) => return self.unreadable(fault),
@@ -253,11 +257,14 @@ impl<I: AsyncRead + AsyncWrite + Unpin + Send + std::fmt::Debug + 'static> Conne
         }
         // Who has sent all of a request and says that no more comes may still listen, or be gone: that looks the same. An
         // answer that is as good as there still reaches it; a longer call is not finished for nobody.
-        if ready!(line.poll_end(cx)).is_err() || !line.body.is_over() {
+        // A body that nobody has read yet may well be there as a whole; who reads it finds out.
+        let may_be_whole = line.body.is_over() || line.upload.held;
+        if ready!(line.poll_end(cx)).is_err() || !may_be_whole {
             return Poll::Ready(());
         }
+        let gone_at = *self.gone_at.get_or_insert_with(|| Instant::now() + HALF_CLOSED);
         if !self.timer.is_set() {
-            self.timer.set(Instant::now() + HALF_CLOSED);
+            self.timer.set(gone_at);
         }
         self.timer.poll(cx)
     }
@@ -267,6 +274,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin + Send + std::fmt::Debug + 'static> Conne
         let framing = self.framing(status, body);
         // What was due before it is not what its client has for taking it.
         self.timer.clear();
+        self.gone_at = None;
         {
             let line = self.line.lock();
             let upload = &line.upload;
@@ -343,7 +351,10 @@ impl<I: AsyncRead + AsyncWrite + Unpin + Send + std::fmt::Debug + 'static> Conne
             }
             let mut line = self.line.lock();
             match self.outgoing.poll_write(&mut line.io, cx) {
-                Poll::Ready(Ok(())) => self.timer.clear(),
+                Poll::Ready(Ok(())) => {
+                    self.timer.clear();
+                    self.gone_at = None;
+                }
                 Poll::Ready(Err(_)) => return Poll::Ready(Err(Over)),
                 Poll::Pending => {
                     drop(line);

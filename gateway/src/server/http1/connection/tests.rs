@@ -330,6 +330,39 @@ async fn a_service_that_pauses_in_its_answer_is_not_the_clients_fault() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_client_that_leaves_while_its_answer_pauses_is_missed() {
+    let mut client = connected(|_| async {
+        let (mut sender, body) = Channel::<Bytes>::new(1);
+        tokio::spawn(async move {
+            sender.send_data(Bytes::from("one")).await.unwrap();
+            tokio::time::sleep(Duration::from_secs(300)).await;
+        });
+        let mut answer = Response::new(body.boxed());
+        answer.headers_mut().insert("date", "now".parse().unwrap());
+        Ok(answer)
+    });
+    client.send("GET / HTTP/1.1\r\n\r\n").await;
+    client
+        .expects("HTTP/1.1 200 OK\r\ndate: now\r\ntransfer-encoding: chunked\r\n\r\n3\r\none\r\n")
+        .await;
+    let start = Instant::now();
+    drop(client.socket);
+    client.server.await.unwrap();
+    assert!(start.elapsed() <= HALF_CLOSED * 2, "missed after {:?}", start.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_nobody_has_read_yet_may_be_whole_when_its_client_says_no_more() {
+    let mut client = connected(|request| async {
+        tokio::time::sleep(HALF_CLOSED / 2).await;
+        echo(request).await
+    });
+    client.send("POST /a HTTP/1.1\r\ncontent-length: 5\r\n\r\nhello").await;
+    client.socket.shutdown().await.unwrap();
+    assert_eq!(client.rest().await, ok("/a=hello"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_answer_that_breaks_is_sent_as_far_as_it_goes_and_not_ended() {
     let mut client = connected(|_| async {
         let (sender, body) = Channel::<Bytes, Broken>::new(1);
