@@ -10,7 +10,7 @@ use http::{
     header::{FORWARDED, HOST},
 };
 
-use super::host::is_host;
+use super::host::{is_host, without_empty_port};
 use crate::server::peer::Peer;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -59,6 +59,9 @@ pub(super) fn forwarded(headers: &mut HeaderMap, peer: &Peer) {
         append(headers, &FORWARDED, ", ", &peer.forwarded);
         only(headers, &X_FORWARDED_PROTO, |proto| matches!(proto, b"http" | b"https"));
         only(headers, &X_FORWARDED_HOST, is_host);
+        if let Some(plain) = headers.get(&X_FORWARDED_HOST).and_then(without_empty_port) {
+            headers.insert(X_FORWARDED_HOST, plain);
+        }
         headers.entry(X_FORWARDED_PROTO).or_insert(HeaderValue::from_static("http"));
     } else {
         headers.insert(X_FORWARDED_FOR, peer.forwarded_for.clone());

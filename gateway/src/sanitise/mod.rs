@@ -15,6 +15,7 @@ use http::{HeaderName, HeaderValue};
 
 /// The fields that a `Connection` names.
 fn tokens(connection: &HeaderValue) -> impl Iterator<Item = HeaderName> {
-    let tokens = connection.to_str().unwrap_or_default().split(',');
-    tokens.filter_map(|token| HeaderName::from_bytes(token.trim().as_bytes()).ok())
+    // A member that can be no name is none; the others still are.
+    let tokens = connection.as_bytes().split(|&byte| byte == b',');
+    tokens.filter_map(|token| HeaderName::from_bytes(token.trim_ascii()).ok())
 }
