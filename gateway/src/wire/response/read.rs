@@ -77,7 +77,8 @@ pub fn head(bytes: &mut BytesMut, method: &Method) -> Result<Option<Head>, Malfo
     for name in &said.named {
         parts.headers.remove(name);
     }
-    if let Some(length) = said.length {
+    // With a 204 it is forbidden (RFC 9110, 8.6), and clients of HTTP/2 take the stream for broken.
+    if let Some(length) = said.length.filter(|_| parts.status != StatusCode::NO_CONTENT) {
         parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
     }
     let http11 = parsed.version == Some(1);
@@ -217,6 +218,15 @@ mod tests {
             read("HTTP/1.1 304 x\r\ncontent-length: 5\r\n\r\n").unwrap().unwrap().body,
             Body::NONE
         );
+    }
+
+    #[test]
+    fn a_204_has_no_length() {
+        let head = |text: &str| read(text).unwrap().unwrap();
+        let forbidden = head("HTTP/1.1 204 x\r\ncontent-length: 0\r\n\r\n");
+        assert!(!forbidden.parts.headers.contains_key(CONTENT_LENGTH));
+        let told = head("HTTP/1.1 304 x\r\ncontent-length: 5\r\n\r\n");
+        assert_eq!(told.parts.headers[CONTENT_LENGTH], "5");
     }
 
     #[test]
