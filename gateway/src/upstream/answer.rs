@@ -137,8 +137,13 @@ impl Body for Answer {
                 Some(Err(this.blame(fault)))
             }
             Some(Ok(frame)) => {
-                this.release_if_over();
-                this.pass(frame)
+                let passed = this.pass(frame);
+                match passed {
+                    // Who says more than it may behind one answer isn't asked for another.
+                    Some(Err(_)) => this.lane = None,
+                    _ => this.release_if_over(),
+                }
+                passed
             }
             None => {
                 this.release_if_over();
