@@ -315,13 +315,12 @@ impl Overlay {
 /// does: what others committed may have been lifted already, by somebody who knew as little of ours. Of two for everybody the
 /// later end counts, whoever made it.
 fn over(ours: &State, theirs: &State) -> Option<State> {
-    let ends = |state: &State| state.expires_at.map_or(u64::MAX, |at| at.0);
     if ours == theirs {
         return None;
     }
     if !ours.enabled {
         let mut both = ours.clone().with_kills_of(theirs);
-        if !theirs.enabled && ends(theirs) > ends(ours) {
+        if !theirs.enabled && theirs.ends() > ours.ends() {
             (both.expires_at, both.on_expiry) = (theirs.expires_at, theirs.on_expiry);
         }
         return Some(both);

@@ -224,6 +224,13 @@ impl State {
         replaced.map(|kill| sooner(kill.expires_at, kill.on_expiry)).next().flatten()
     }
 
+    /// When a kill for everybody ends by itself; one that holds, or has no end, never does.
+    #[cfg(feature = "serde")]
+    pub(crate) fn ends(&self) -> UnixMillis {
+        let end = self.expires_at.filter(|_| self.on_expiry != OnExpiry::Hold);
+        end.unwrap_or(UnixMillis(u64::MAX))
+    }
+
     /// When time changes something about it next.
     pub fn next_change(&self) -> Option<UnixMillis> {
         let own = self.expires_at.filter(|_| !self.enabled);

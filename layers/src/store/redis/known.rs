@@ -222,11 +222,7 @@ impl Found {
 fn stricter(ours: State, theirs: State) -> State {
     let is_ours = match (ours.enabled, theirs.enabled) {
         (false, true) => true,
-        (false, false) => match (ours.expires_at, theirs.expires_at) {
-            (None, Some(_)) => true,
-            (Some(our_end), Some(their_end)) => our_end > their_end,
-            _ => false,
-        },
+        (false, false) => ours.ends() > theirs.ends(),
         _ => false,
     };
     if is_ours { ours.with_kills_of(&theirs) } else { theirs.with_kills_of(&ours) }
@@ -254,6 +250,21 @@ mod tests {
     }
 
     /// Found by the simulation of a fleet.
+    #[test]
+    fn of_two_kills_the_one_that_holds_ends_later_than_any_end() {
+        use crate::switchboard::{UnixMillis, kill::OnExpiry};
+
+        let kill = |end, on_expiry| State {
+            enabled: false,
+            expires_at: Some(UnixMillis(end)),
+            on_expiry,
+            ..State::default()
+        };
+        let (holds, ends) = (kill(5, OnExpiry::Hold), kill(10, OnExpiry::Restore));
+        assert_eq!(stricter(holds.clone(), ends.clone()).on_expiry, OnExpiry::Hold);
+        assert_eq!(stricter(ends, holds).on_expiry, OnExpiry::Hold);
+    }
+
     #[test]
     fn who_fills_a_store_that_lost_a_kill_does_not_claim_to_have_known_it() {
         let (behind, ahead) = (known(1, "one", true), known(2, "two", false));

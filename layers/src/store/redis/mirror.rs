@@ -8,6 +8,7 @@ use std::{
     fs::{self, File, TryLockError},
     io,
     path::Path,
+    sync::{Mutex, PoisonError},
 };
 
 use crate::{
@@ -21,6 +22,8 @@ pub(super) struct Mirror {
     snapshots: Snapshots,
     /// Kills that are in force and that Redis doesn't have.
     unkept: Snapshots,
+    /// Writer and reader both keep what they learn, and a snapshot has one writer at a time.
+    turn: Mutex<()>,
     _lock: File,
 }
 
@@ -49,7 +52,12 @@ impl Mirror {
             })
             .map_err(|error| fault(&error))?;
         let unkept = Snapshots::new(&directory.join(UNKEPT));
-        Ok(Self { snapshots: Snapshots::new(directory), unkept, _lock: locked })
+        Ok(Self {
+            snapshots: Snapshots::new(directory),
+            unkept,
+            turn: Mutex::default(),
+            _lock: locked,
+        })
     }
 
     pub(super) fn load(&self, notices: &mut Vec<String>) -> Option<Saved> {
@@ -72,7 +80,9 @@ impl Mirror {
         self.unkept.save(&saved).map_err(|error| format!("the mirror can't be kept: {error}"))
     }
 
-    pub(super) fn keep(&self, saved: &Saved) -> Result<(), String> {
-        self.snapshots.save(saved).map_err(|error| format!("the mirror can't be kept: {error}"))
+    /// Keeps what is the newest once its turn has come, so that nothing older ever replaces it.
+    pub(super) fn keep(&self, newest: impl FnOnce() -> Saved) -> Result<(), String> {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        self.snapshots.save(&newest()).map_err(|error| format!("the mirror can't be kept: {error}"))
     }
 }

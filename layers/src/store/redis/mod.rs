@@ -416,8 +416,9 @@ impl Shared {
         let saved = known.saved.clone();
         drop(known);
         self.copies.lock().unwrap_or_else(PoisonError::into_inner).extend(changed);
-        self.tell(News::Newer(saved.clone()));
-        if let Some(Err(notice)) = self.mirror.as_ref().map(|mirror| mirror.keep(&saved)) {
+        self.tell(News::Newer(saved));
+        let newest = || self.known().saved.clone();
+        if let Some(Err(notice)) = self.mirror.as_ref().map(|mirror| mirror.keep(newest)) {
             self.notice(notice);
         }
     }
