@@ -87,7 +87,13 @@ async fn check(breaker: Breaker, uri: Uri, every: Duration) {
         let answers = timeout(ANSWER_TIMEOUT, client.request(request)).await;
         let is_well =
             answers.is_ok_and(|answer| answer.is_ok_and(|head| !head.status().is_server_error()));
-        permit.settle(if is_well { Outcome::Success } else { Outcome::Failure });
+        let outcome = match is_well {
+            // While clients fail at what they do, a health path that answers well must not count their failures away.
+            true if !permit.is_probe() => Outcome::Ignored,
+            true => Outcome::Success,
+            false => Outcome::Failure,
+        };
+        permit.settle(outcome);
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use http::Method;
 use portcullis_tests::{
-    Answer, Client, Gate, Gateway, Launch, PATIENCE, Script, Upstream, eventually,
+    Answer, Client, Gate, Gateway, Launch, PATIENCE, Recorded, Script, Upstream, eventually,
 };
 use serde_json::{Value, json};
 
@@ -263,6 +263,23 @@ async fn a_health_check_opens_and_closes_a_circuit_that_nobody_calls() {
     becomes(&gateway, "app", "closed").await;
     assert_eq!(upstream.request_count(), 0, "no client was needed for it");
     assert_eq!(ask(&gateway).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_health_path_that_answers_well_counts_no_failure_of_a_client_away() {
+    let upstream = Upstream::scripted(|request: &Recorded| {
+        Script::answer(if request.target == "/healthz" { 200 } else { 500 }, "")
+    });
+    let keys = "consecutive_failures = 3\nopen_wait_seconds = 60\nhealth_check_seconds = 0.05";
+    let gateway = guarded(&upstream, keys)
+        .keys("[upstreams.app]", "health_path = \"/healthz\"")
+        .start()
+        .await;
+    for _ in 0..3 {
+        assert_eq!(ask(&gateway).await.status, 500);
+        upstream.requests_until(upstream.request_count() + 2).await;
+    }
+    ask(&gateway).await.refused(503, "circuit_open");
 }
 
 #[tokio::test]
