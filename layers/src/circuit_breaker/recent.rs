@@ -103,8 +103,17 @@ impl Recent {
             (_, Sliding::Nothing) => {}
             _ => next.record_all(self.sum(now).0, now),
         }
-        next.seen = self.seen;
+        next.seen = next.seen_of(self.seen);
         next
+    }
+
+    /// Of so many calls seen earlier, those that a minimum may be measured against here: a window of calls that isn't full has
+    /// seen what it holds, and no more.
+    fn seen_of(&self, earlier: u64) -> u64 {
+        match &self.window {
+            Sliding::Calls(calls) if calls.kept < calls.ring.len() => calls.kept as u64,
+            _ => earlier,
+        }
     }
 }
 
@@ -214,6 +223,18 @@ mod tests {
         record(&mut recent, &[true, true, false, false, true]);
         assert_eq!(sum_of(&mut recent.reshaped(&last(3), Instant::now())), (3, 1));
         assert_eq!(sum_of(&mut recent.reshaped(&last(9), Instant::now())), (5, 3));
+    }
+
+    #[test]
+    fn a_window_of_calls_that_is_not_full_has_seen_no_more_than_it_holds() {
+        let mut recent = Recent::new(&Settings::default());
+        record(&mut recent, &[false; 200]);
+        let now = Instant::now();
+        assert_eq!(recent.reshaped(&last(10), now).seen(), 0, "nothing was kept");
+        let mut recent = Recent::new(&last(4));
+        record(&mut recent, &[false; 200]);
+        assert_eq!(recent.reshaped(&last(10), now).seen(), 4);
+        assert_eq!(recent.reshaped(&last(3), now).seen(), 200, "it is full");
     }
 
     #[test]

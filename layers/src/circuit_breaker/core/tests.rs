@@ -646,6 +646,17 @@ fn a_window_keeps_its_calls_when_it_changes_its_size() {
 }
 
 #[test]
+fn calls_that_no_window_kept_do_not_count_towards_a_minimum() {
+    let mut rig = Rig::new(settings(5, 1, 1));
+    (0..200).for_each(|_| rig.call(Outcome::Success));
+    rig.core.reconfigure(rates(), rig.now);
+    (0..3).for_each(|_| rig.call(Outcome::Failure));
+    assert_eq!(rig.state(), State::Closed, "three are too few");
+    rig.call(Outcome::Failure);
+    assert_eq!(rig.changes[0].why.to_string(), "4 of 4 calls failed, 50 % are too many");
+}
+
+#[test]
 fn what_others_saw_opens_it_and_is_not_told_on() {
     let mut rig = Rig::new(rates());
     rig.call(Outcome::Success);
