@@ -62,8 +62,12 @@ impl<C: Copy + Default + AddAssign + SubAssign> Window<C> {
     }
 
     /// What was counted within the window's length before now.
+    ///
+    /// The beat begins with what is counted, and not with whoever asks.
     pub fn sum(&mut self, now: Instant) -> C {
-        self.slide(now);
+        if self.began.is_some() {
+            self.slide(now);
+        }
         self.total
     }
 
@@ -145,6 +149,15 @@ mod tests {
         window.add(start + SECOND * 100 + SECOND / 2, ERROR);
         assert_eq!(window.sum(start + SECOND * 110 - Duration::from_nanos(1)), ERROR);
         assert_eq!(window.sum(start + SECOND * 110), Counts::default());
+    }
+
+    #[test]
+    fn asking_before_the_first_event_does_not_begin_the_beat() {
+        let (mut window, start) = (ten_seconds(), Instant::now());
+        assert_eq!(window.sum(start), Counts::default());
+        window.add(start + SECOND / 2, ERROR);
+        assert_eq!(window.sum(start + SECOND / 2 + SECOND * 10 - Duration::from_nanos(1)), ERROR);
+        assert_eq!(window.sum(start + SECOND / 2 + SECOND * 10), Counts::default());
     }
 
     #[test]

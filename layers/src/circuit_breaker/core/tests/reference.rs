@@ -459,6 +459,8 @@ fn both_do_the_same(settings: Settings, steps: Vec<Step>) {
             }
             Step::Tick => {
                 core.tick(now);
+                // Whoever scrapes it moves nothing.
+                core.window(now);
                 naive.tick(now);
             }
         }
