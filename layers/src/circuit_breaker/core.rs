@@ -313,7 +313,7 @@ impl Core {
             Outcome::Ignored | Outcome::Overload { .. } => {}
         }
         self.recent.record(mark, now);
-        if self.mode == Mode::Disabled {
+        if self.is_held() {
             return;
         }
         if mark == Mark::EMPTY && !self.may_open_by_a_success() {
@@ -327,6 +327,12 @@ impl Core {
         } else if let Phase::Climbing(climb) = &mut self.phase {
             climb.proven |= outcome == Outcome::Success && !slow;
         }
+    }
+
+    /// An order holds it open or out of the way: what is counted then moves nothing.
+    #[inline]
+    const fn is_held(&self) -> bool {
+        matches!(self.mode, Mode::ForcedOpen | Mode::Disabled)
     }
 
     /// Only a success that is judged can, and only if there is something in the window to judge it by.
@@ -541,8 +547,7 @@ impl Core {
     pub fn witness(&mut self, calls: Sample, now: Instant) {
         self.tick(now);
         self.recent.record_all(calls, now);
-        let acts =
-            matches!(self.phase, Phase::Closed | Phase::Climbing(_)) && self.mode != Mode::Disabled;
+        let acts = matches!(self.phase, Phase::Closed | Phase::Climbing(_)) && !self.is_held();
         if acts && let Some(why) = self.broken_rule(now) {
             self.open(why, now);
         }
@@ -551,7 +556,7 @@ impl Core {
     /// Follows what the fleet has decided. An operator's order stands above it.
     pub fn follow(&mut self, verdict: FleetVerdict, now: Instant) {
         self.tick(now);
-        if matches!(self.mode, Mode::ForcedOpen | Mode::Disabled) {
+        if self.is_held() {
             return;
         }
         match (verdict, &self.phase) {

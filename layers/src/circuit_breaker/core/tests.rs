@@ -278,6 +278,22 @@ fn forced_open_stays_until_reset() {
 }
 
 #[test]
+fn what_ends_or_is_witnessed_under_forced_open_moves_nothing() {
+    let profile = Profile { late: Late::Recorded, ..Profile::default() };
+    let mut rig =
+        Rig::new(Settings { profile, consecutive_failures: NonZeroU32::new(5), ..rates() });
+    let late: Vec<_> = (0..5).map(|_| rig.admit().expect("closed")).collect();
+    rig.order(Action::ForceOpen);
+    let (generation, why) = (rig.core.generation(), rig.core.why().cloned());
+    late.into_iter().for_each(|ticket| rig.settle(ticket, Outcome::Failure));
+    rig.core.witness(Sample { calls: 9, failed: 900, slow: 0 }, rig.now);
+    assert_eq!((rig.core.generation(), rig.core.why().cloned()), (generation, why));
+    assert_eq!((rig.core.attempts(), rig.core.here().failures), (0, 5));
+    rig.order(Action::Reset);
+    assert_eq!(rig.state(), State::Closed);
+}
+
+#[test]
 fn disabled_admits_and_counts_and_never_opens() {
     let mut rig = Rig::open(settings(1, 1, 1));
     rig.order(Action::Disable);

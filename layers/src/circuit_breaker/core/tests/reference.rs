@@ -208,7 +208,7 @@ impl Reference {
         }
         self.first.get_or_insert(now);
         self.calls.push((now, weight, slow));
-        if matches!(self.order, Some((Action::Disable, _))) {
+        if matches!(self.order, Some((Action::ForceOpen | Action::Disable, _))) {
             return;
         }
         if let Some(wait) = asked {
