@@ -261,8 +261,12 @@ impl Core {
         let is_late = ticket.generation != self.generation;
         self.totals.late += u64::from(is_late);
         match &mut self.phase {
-            Phase::Closed | Phase::Climbing(_) => {
-                if !is_late || self.settings.profile.late == Late::Recorded {
+            // What was asked for before the climb says nothing of it, so only the closed state may take a late answer.
+            phase @ (Phase::Closed | Phase::Climbing(_)) => {
+                let takes_late = || {
+                    self.settings.profile.late == Late::Recorded && matches!(phase, Phase::Closed)
+                };
+                if !is_late || takes_late() {
                     self.settle_ordinary(outcome, slow, now);
                 }
             }

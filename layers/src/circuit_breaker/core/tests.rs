@@ -594,6 +594,25 @@ fn a_step_of_the_ramp_lasts_until_a_call_went_well_and_a_failure_ends_the_climb(
 }
 
 #[test]
+fn what_was_asked_for_before_a_climb_neither_proves_nor_ends_it() {
+    let ramp = Ramp { from: Ratio::ALL, growth_hundredths: 200, step: Duration::from_secs(5) };
+    let profile = Profile { late: Late::Recorded, ..Profile::default() };
+    let mut rig = Rig::new(Settings { ramp: Some(ramp), profile, ..settings(1, 1, 1) });
+    let [good, bad] = [(); 2].map(|()| rig.admit().expect("closed"));
+    rig.call(Outcome::Failure);
+    rig.now += WAIT;
+    rig.call(Outcome::Success);
+    rig.settle(good, Outcome::Success);
+    rig.settle(bad, Outcome::Failure);
+    rig.now += Duration::from_secs(5);
+    rig.core.tick(rig.now);
+    assert_eq!((rig.state(), rig.core.totals().late), (State::HalfOpen, 2));
+    rig.call(Outcome::Success);
+    rig.core.tick(rig.now);
+    assert_eq!(rig.state(), State::Closed);
+}
+
+#[test]
 fn an_order_tells_who_and_why_and_ends_when_it_expires() {
     let mut rig = Rig::new(settings(1, 1, 1));
     let order = Order::new(Action::ForceOpen).by("ana").because("INC-42").lasting(WAIT);
