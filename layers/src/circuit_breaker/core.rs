@@ -135,6 +135,10 @@ impl Glance {
     }
 }
 
+/// So many waits that ended while nobody looked are lived through one by one; the next ends now. Without this the shortest ones
+/// would take for ever.
+const WAITS_MADE_UP_FOR: u32 = 100;
+
 const WHOLE: u64 = Weight::ONE.in_hundredths() as u64;
 
 impl Core {
@@ -425,10 +429,11 @@ impl Core {
         if self.expires.is_some_and(|expires| now >= expires) {
             self.expire();
         }
+        let mut waits_left = WAITS_MADE_UP_FOR;
         // Each turn takes away a lease or leaves the state, and a state that begins now has nothing that is due now.
         while match self.phase {
             Phase::Closed => false,
-            Phase::Open { until, .. } => self.tick_open(until, now),
+            Phase::Open { until, .. } => self.tick_open(until, &mut waits_left, now),
             Phase::HalfOpen(_) => self.tick_half_open(now),
             Phase::Climbing(climb) => self.tick_climbing(climb, now),
         } {}
@@ -445,10 +450,13 @@ impl Core {
         }
     }
 
-    fn tick_open(&mut self, until: Instant, now: Instant) -> bool {
+    /// A probation that comes by itself began when the wait was over, whenever somebody looks.
+    fn tick_open(&mut self, until: Instant, waits_left: &mut u32, now: Instant) -> bool {
         let due = self.settings.automatic_half_open && now >= until;
         if due {
-            self.half_open(now);
+            let made_up_for = *waits_left > 0;
+            *waits_left = waits_left.saturating_sub(1);
+            self.half_open(if made_up_for { until } else { now });
         }
         due
     }
@@ -584,12 +592,12 @@ impl Core {
         }
     }
 
-    fn half_open(&mut self, now: Instant) {
+    fn half_open(&mut self, since: Instant) {
         let wait = match self.phase {
             Phase::Open { wait, .. } => wait,
             _ => self.settings.open_wait,
         };
-        self.enter(Phase::HalfOpen(Probation::begin(now)), Why::WaitOver(wait));
+        self.enter(Phase::HalfOpen(Probation::begin(since)), Why::WaitOver(wait));
     }
 
     fn open(&mut self, why: Why, now: Instant) {

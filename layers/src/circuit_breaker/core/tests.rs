@@ -536,6 +536,34 @@ fn half_open_comes_by_itself_if_it_is_told_to() {
 }
 
 #[test]
+fn half_open_that_comes_by_itself_lasts_from_the_end_of_the_wait_whenever_somebody_looks() {
+    let max = HalfOpenMax { after: Duration::from_secs(5), then: Then::Opens };
+    let mut rig = Rig::open(Settings {
+        automatic_half_open: true,
+        half_open_max: Some(max),
+        open_wait: Duration::from_secs(10),
+        ..settings(1, 1, 1)
+    });
+    rig.now += Duration::from_secs(16);
+    assert_eq!(rig.retry_after(), Duration::from_secs(9), "it is open again since 15 s");
+    assert_eq!((rig.state(), rig.core.attempts()), (State::Open, 2));
+}
+
+#[test]
+fn the_shortest_waits_are_made_up_for_within_bounds() {
+    let max = HalfOpenMax { after: Duration::ZERO, then: Then::Opens };
+    let mut rig = Rig::open(Settings {
+        automatic_half_open: true,
+        half_open_max: Some(max),
+        open_wait: Duration::ZERO,
+        ..settings(1, 1, 1)
+    });
+    rig.now += WAIT * 100_000;
+    assert!(rig.admit().expect("half-open").is_probe());
+    assert_eq!(rig.core.attempts(), 1 + WAITS_MADE_UP_FOR);
+}
+
+#[test]
 fn waits_grow_while_it_stays_bad_and_begin_anew_once_it_was_good() {
     let backoff = Backoff { jitter: Ratio::NONE, ..Backoff::DOUBLING };
     let mut rig = Rig::open(Settings { backoff, ..settings(1, 1, 1) });

@@ -80,7 +80,7 @@ impl Reference {
                     if !self.s.automatic_half_open || now < until {
                         return;
                     }
-                    self.go(Naive::HalfOpen { since: now, leases: vec![], results: vec![] });
+                    self.go(Naive::HalfOpen { since: until, leases: vec![], results: vec![] });
                 }
                 Naive::HalfOpen { since, mut leases, results } => {
                     leases.sort_by_key(|(_, deadline)| *deadline);
