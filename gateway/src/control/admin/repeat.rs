@@ -87,7 +87,9 @@ pub(super) async fn once(
     request: Request,
     next: Next,
 ) -> Response {
-    if request.method().is_safe() || !request.headers().contains_key(IDEMPOTENCY_KEY) {
+    // Who was let by without being known, as probes are, has nothing to ask twice, and could fill the ledger.
+    let known = request.extensions().get::<Caller>().is_some();
+    if !known || request.method().is_safe() || !request.headers().contains_key(IDEMPOTENCY_KEY) {
         return next.run(request).await;
     }
     answered(admin, request, next).await.unwrap_or_else(IntoResponse::into_response)

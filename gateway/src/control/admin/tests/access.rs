@@ -279,3 +279,14 @@ async fn an_expired_key_is_refused() {
     let read = with(request(Method::GET, "/health", ""), "x-api-key", "old");
     assert!(desk.send(read).await.problem(401, "unauthorized").contains("expired"));
 }
+
+#[tokio::test]
+async fn who_was_not_asked_for_a_key_leaves_nothing_in_the_ledger() {
+    let desk = guarded();
+    for _ in 0..2 {
+        let probe = with(request(Method::POST, "/livez", ""), "idempotency-key", "k");
+        let answer = desk.send(probe).await;
+        answer.problem(405, "method_not_allowed");
+        assert!(!answer.headers.contains_key("idempotent-replayed"));
+    }
+}
