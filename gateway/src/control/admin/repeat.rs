@@ -2,8 +2,8 @@
 //!
 //! A caller whose connection broke doesn't know whether its kill was done. With a key of its own making it may just send it
 //! again: what was answered is kept for a day and comes back, byte for byte, marked `Idempotent-Replayed`. The same key with
-//! another request is a mistake (422), and while the first one runs a second is told to wait (409). Answers of 5xx and 429
-//! aren't kept: nothing was decided by them, and to try again is the point.
+//! another request is a mistake (422), and while the first one runs a second is told to wait (409). Answers that depend on
+//! how things stand (404, 409, 412, 429 and 5xx) aren't kept: nothing was done, and to try again is the point.
 //!
 //! The work goes on when its caller hangs up, for that is exactly the caller who will ask again.
 
@@ -16,6 +16,7 @@ use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use http::header::IF_MATCH;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, request};
 use http_body_util::BodyExt;
 use sha2::{Digest, Sha256};
@@ -134,8 +135,7 @@ impl Work {
         let body =
             body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
         let answer = Answer { status: head.status, headers: head.headers, body };
-        let decided =
-            !answer.status.is_server_error() && answer.status != StatusCode::TOO_MANY_REQUESTS;
+        let decided = is_decided(answer.status);
         if let Some(id) = self.id.take() {
             self.admin.repeated.end(id, decided.then(|| answer.clone()), Instant::now());
         }
@@ -233,9 +233,23 @@ fn id(head: &request::Parts) -> Result<Id, Problem> {
     Ok((owner, bare.to_vec()))
 }
 
+/// Whether the same request would be answered so at any time.
+fn is_decided(status: StatusCode) -> bool {
+    let of_the_moment = [
+        StatusCode::NOT_FOUND,
+        StatusCode::CONFLICT,
+        StatusCode::PRECONDITION_FAILED,
+        StatusCode::TOO_MANY_REQUESTS,
+    ];
+    !status.is_server_error() && !of_the_moment.contains(&status)
+}
+
 fn print(head: &request::Parts, body: &[u8]) -> [u8; 32] {
     let mut hash = Sha256::new();
-    for part in [head.method.as_str(), head.uri.path(), head.uri.query().unwrap_or_default()] {
+    let (path, query) = (head.uri.path(), head.uri.query().unwrap_or_default());
+    // What a write is done over is a part of what is asked for.
+    let over = head.headers.get(IF_MATCH).map(HeaderValue::as_bytes).unwrap_or_default();
+    for part in [head.method.as_str().as_bytes(), path.as_bytes(), query.as_bytes(), over] {
         hash.update(part);
         hash.update([0]);
     }

@@ -288,3 +288,34 @@ async fn a_write_goes_on_when_its_caller_hangs_up_and_the_answer_is_there_for_th
     assert_eq!(answer.ok()["revision"], 1, "done once");
     assert!(answer.headers.contains_key("idempotent-replayed"));
 }
+
+#[tokio::test]
+async fn a_write_that_came_too_late_may_be_sent_again_over_another_revision() {
+    let desk = Desk::new();
+    let kill = async |revision: &str| {
+        let body = r#"{"enabled":false,"reason":"r"}"#;
+        let kill = request(Method::POST, "/admin/killswitch/order_creation", body);
+        desk.send(with(with(kill, "if-match", revision), "idempotency-key", "k")).await
+    };
+    for revision in ["7", "8", "8"] {
+        let late = kill(revision).await;
+        assert!(late.problem(412, "revision_moved").contains(revision));
+        assert!(!late.headers.contains_key("idempotent-replayed"));
+    }
+    assert_eq!(kill("0").await.ok(), kill("0").await.ok());
+    kill("1").await.problem(422, "idempotency_key_reused");
+}
+
+#[tokio::test]
+async fn what_may_be_otherwise_tomorrow_is_not_kept() {
+    let desk = Desk::new();
+    for (feature, status) in [("no_such_feature", 404), ("sms", 409)] {
+        for _ in 0..2 {
+            let path = format!("/admin/killswitch/{feature}");
+            let enable = request(Method::POST, &path, r#"{"enabled":true,"reason":"r"}"#);
+            let answer = desk.send(with(enable, "idempotency-key", feature)).await;
+            assert_eq!(answer.status, status, "{}", answer.text());
+            assert!(!answer.headers.contains_key("idempotent-replayed"), "{feature}");
+        }
+    }
+}
