@@ -18,6 +18,8 @@ use crate::config::config::Config;
 
 /// Between two looks at who has applied a flip: a fraction of what the way through Redis takes.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
+/// The same while the store can't be asked: those who wait must not hammer one that is in trouble.
+const LOOK_EVERY_IN_TROUBLE: Duration = Duration::from_millis(250);
 
 /// Cheap to clone.
 #[derive(Debug, Clone)]
@@ -56,7 +58,7 @@ impl Fleet {
                 }
                 return answer;
             }
-            sleep(LOOK_EVERY).await;
+            sleep(if fault.is_some() { LOOK_EVERY_IN_TROUBLE } else { LOOK_EVERY }).await;
         }
     }
 
@@ -108,5 +110,41 @@ impl Fleet {
 
     fn last(&self) -> std::sync::MutexGuard<'_, Vec<Instance>> {
         self.0.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+    use super::*;
+
+    /// A store that can't be asked, and how often it was.
+    #[derive(Debug, Default)]
+    struct Away(AtomicUsize);
+
+    impl Instances for Away {
+        fn own_name(&self) -> String {
+            "this".to_owned()
+        }
+
+        fn list(&self) -> Result<Vec<Instance>, StoreError> {
+            self.0.fetch_add(1, SeqCst);
+            Err(StoreError::Unavailable { what: "away".to_owned() })
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_store_in_trouble_is_asked_four_times_a_second() {
+        let away = Arc::new(Away::default());
+        let roll = Roll {
+            own_name: "this".to_owned(),
+            instances: Some(away.clone()),
+            last: Mutex::default(),
+        };
+        let answer = Fleet(Arc::new(roll)).applied(1, Duration::from_secs(1)).await;
+        assert!(answer["unknown"].is_string(), "{answer}");
+        let asked = away.0.load(SeqCst);
+        assert!((4..=5).contains(&asked), "{asked} times");
     }
 }

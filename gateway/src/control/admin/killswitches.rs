@@ -40,6 +40,9 @@ pub(super) struct Wish {
     duration_minutes: Option<u32>,
 }
 
+/// For how long a write waits for the other gateways at most, in milliseconds: whom a minute doesn't reach needs a person.
+const WAIT_MS_MAX: u64 = 60_000;
+
 /// What a write may ask for beside its body.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub(super) struct Asked {
@@ -47,6 +50,7 @@ pub(super) struct Asked {
     #[schemars(regex(pattern = "^all$"))]
     wait: Option<String>,
     /// For how long at most, in milliseconds.
+    #[schemars(range(max = 60_000))]
     timeout_ms: Option<u64>,
 }
 
@@ -190,9 +194,15 @@ impl Asking {
 
 impl Asked {
     fn wait_all(&self) -> Result<Option<Duration>, Problem> {
+        let wait = self.timeout_ms.unwrap_or(2_000);
+        if wait > WAIT_MS_MAX {
+            return Err(Problem::bad_request(format_args!(
+                "`timeout_ms` must be at most {WAIT_MS_MAX}, not {wait}"
+            )));
+        }
         match self.wait.as_deref() {
             None => Ok(None),
-            Some("all") => Ok(Some(Duration::from_millis(self.timeout_ms.unwrap_or(2_000)))),
+            Some("all") => Ok(Some(Duration::from_millis(wait))),
             Some(other) => {
                 Err(Problem::bad_request(format_args!("`wait` can only be `all`, not {other:?}")))
             }

@@ -319,3 +319,16 @@ async fn what_may_be_otherwise_tomorrow_is_not_kept() {
         }
     }
 }
+
+#[tokio::test]
+async fn nobody_waits_for_more_than_a_minute() {
+    let desk = Desk::new();
+    let kill = async |timeout: u64| {
+        let path = format!("/admin/killswitch/order_creation?wait=all&timeout_ms={timeout}");
+        desk.post(&path, json!({ "enabled": false, "reason": "r" })).await
+    };
+    let detail = kill(60_001).await.problem(400, "bad_request");
+    assert_eq!(detail, "`timeout_ms` must be at most 60000, not 60001");
+    assert!(desk.enabled("order_creation").await);
+    kill(60_000).await.ok();
+}
