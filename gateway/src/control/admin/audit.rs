@@ -5,10 +5,12 @@
 mod csv;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Response};
+use http::StatusCode;
 use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use portcullis::store::{AuditEntry, Ordered};
 use portcullis::switchboard::UnixMillis;
@@ -87,7 +89,7 @@ pub(super) async fn list(
     Query(asked): Query<Asked>,
 ) -> Result<Response, Problem> {
     let search = Search::of(asked)?;
-    let read = admin.writer.audit(search.reads()).await?;
+    let read = read(&admin, search.reads()).await?;
     let found = search.find(&read)?;
     let entries = found.entries.iter().copied();
     Ok(match search.format {
@@ -102,6 +104,26 @@ pub(super) async fn list(
         }
         Format::Csv => exported("text/csv; charset=utf-8", "audit.csv", csv::table(entries)),
     })
+}
+
+/// The newest entries. Of searches there is one at a time, so that readers never queue up before a flip; and it has its turn
+/// until the writer is done with it, even if its caller hangs up.
+async fn read(admin: &Admin, last: usize) -> Result<Vec<AuditEntry>, Problem> {
+    if last <= LIMIT_MAX + 1 {
+        return Ok(admin.writer.audit(last).await?);
+    }
+    let turn = admin.searching.clone().try_acquire_owned().map_err(|_| {
+        let detail = "the audit is being searched for somebody else";
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", detail)
+            .retry_after(Duration::from_secs(1))
+    })?;
+    let writer = admin.writer.clone();
+    let reading = tokio::spawn(async move {
+        let read = writer.audit(last).await;
+        drop(turn);
+        read
+    });
+    Ok(reading.await.map_err(|_| Problem::failed())??)
 }
 
 fn exported(kind: &'static str, file: &str, text: String) -> Response {

@@ -35,6 +35,7 @@ use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use portcullis::auto_disable::Meter;
 use portcullis::view::Subscriber;
+use tokio::sync::Semaphore;
 
 use self::endpoints::Endpoint;
 use self::keys::Keyring;
@@ -68,6 +69,8 @@ struct Admin {
     events: Events,
     /// The places for those who read the events.
     seats: events::Seats,
+    /// The turn of the one who searches the audit.
+    searching: Arc<Semaphore>,
     exposition: Vec<Arc<dyn Exposition>>,
 }
 
@@ -138,6 +141,7 @@ impl Admin {
             health,
             events,
             seats,
+            searching: Arc::new(Semaphore::new(1)),
             exposition,
         }
     }

@@ -74,6 +74,11 @@ impl Problem {
         Self::new(StatusCode::FORBIDDEN, "forbidden", detail)
     }
 
+    /// That what was to answer has come to grief, and has told the log of it.
+    pub(super) fn failed() -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the request failed")
+    }
+
     pub(super) fn unauthorized(detail: impl Display) -> Self {
         Self::new(StatusCode::UNAUTHORIZED, "unauthorized", detail)
     }

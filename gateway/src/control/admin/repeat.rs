@@ -116,9 +116,7 @@ async fn answered(admin: Arc<Admin>, request: Request, next: Next) -> Result<Res
         Turn::First => {
             let work = Work { admin, id: Some(id) };
             let work = tokio::spawn(work.done(next, Request::from_parts(head, Body::from(body))));
-            work.await.map_err(|_| {
-                Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the request failed")
-            })
+            work.await.map_err(|_| Problem::failed())
         }
     }
 }

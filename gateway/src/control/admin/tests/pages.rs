@@ -2,6 +2,8 @@
 
 use axum::routing::get;
 
+use futures_util::FutureExt;
+
 use super::*;
 
 #[tokio::test]
@@ -79,4 +81,25 @@ async fn an_upstreams_own_dependencies_are_heard_over_the_wire_and_the_listener_
     stop.send(true).unwrap();
     admin.await.unwrap().unwrap();
     sensor.await.unwrap();
+}
+
+#[tokio::test]
+async fn the_audit_is_searched_for_one_at_a_time() {
+    let desk = Desk::new();
+    desk.kill("order_creation").await.ok();
+    let search = || request(Method::GET, "/admin/audit?actor=ada", "");
+    let mut first = Box::pin(desk.send(search()));
+    assert!((&mut first).now_or_never().is_none(), "the writer is another thread");
+    let second = desk.send(search()).now_or_never().expect("it doesn't wait");
+    second.problem(503, "overloaded");
+    assert_eq!(second.headers["retry-after"], "1");
+    desk.get("/admin/audit?limit=1000").await.ok();
+    assert_eq!(first.await.ok()["entries"].as_array().unwrap().len(), 1);
+    desk.send(search()).await.ok();
+
+    let mut left = Box::pin(desk.send(search()));
+    assert!((&mut left).now_or_never().is_none(), "the writer is another thread");
+    drop(left);
+    let next = desk.send(search()).now_or_never().expect("it doesn't wait");
+    next.problem(503, "overloaded");
 }
