@@ -5,7 +5,8 @@
 //! name), and a write must not come from another site (a page that posts to the address says so in `Sec-Fetch-Site` or
 //! `Origin`, or can only post as a form does). Programs send neither header, and pass.
 //!
-//! Then come the pace of the address, the key with its role and its own pace, and last whether the parameters of the query
+//! Then come the pace (of the key, or of the address where no known key is shown, so that a flood from a machine doesn't hold
+//! back its operator's kill), the key's role, and last whether the parameters of the query
 //! are ones that the endpoint has: a misspelt `dry_run` must not be a kill.
 
 use std::sync::Arc;
@@ -73,8 +74,10 @@ fn check(
         return Err(Problem::new(StatusCode::MISDIRECTED_REQUEST, "misdirected", detail));
     }
     let address = request.extensions().get::<Peer>().map(|Peer(address)| *address);
-    if let Some(address) = address {
-        admin.pace.of_address(address)?;
+    match (admin.keyring.presented(request.headers()), address) {
+        (Some(key), _) => admin.pace.of_key(&key.name)?,
+        (None, Some(address)) => admin.pace.of_address(address)?,
+        (None, None) => {}
     }
     if by_named_origin && let Some(answer) = origins::preflight(request) {
         return Ok(Some(answer));
@@ -85,9 +88,6 @@ fn check(
     let endpoint = endpoint(admin, request);
     let needs = endpoint.map_or_else(|| usual_role(request.method()), |endpoint| endpoint.needs);
     let caller = admin.keyring.admit(request.method(), needs, request.headers(), address)?;
-    if let Some(key) = caller.key() {
-        admin.pace.of_key(key)?;
-    }
     if let Some(endpoint) = endpoint {
         refuse_unknown_parameters(endpoint, request.uri().query().unwrap_or_default())?;
     }

@@ -57,7 +57,7 @@ impl Keyring {
                 let key = self
                     .owner(secret)
                     .ok_or_else(|| Problem::unauthorized("this key is not known here"))?;
-                if key.expires.is_some_and(|end| end <= SystemTime::now()) {
+                if has_expired(key) {
                     return Err(Problem::unauthorized("this key has expired"));
                 }
                 Caller { key: Some(key.name.clone()), role: key.role, address }
@@ -73,6 +73,11 @@ impl Keyring {
         };
         caller.may(needs)?;
         Ok(caller)
+    }
+
+    /// The key that a request shows, if it is one of ours and still holds.
+    pub(super) fn presented(&self, headers: &HeaderMap) -> Option<&AdminKey> {
+        self.owner(presented(headers)?).filter(|key| !has_expired(key))
     }
 
     /// The key that has this secret, found in a time that tells nothing of it.
@@ -114,6 +119,10 @@ impl Caller {
             (None, None) => "anonymous".to_owned(),
         }
     }
+}
+
+fn has_expired(key: &AdminKey) -> bool {
+    key.expires.is_some_and(|end| end <= SystemTime::now())
 }
 
 fn presented(headers: &HeaderMap) -> Option<&[u8]> {

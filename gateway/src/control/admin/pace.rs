@@ -1,5 +1,5 @@
-//! How fast one may ask: per address, so that a flood from one machine leaves the control plane to the others, and per key,
-//! so that a program gone wild is held back wherever it runs.
+//! How fast one may ask: per key, so that a program gone wild is held back wherever it runs, and per address for those without
+//! one, so that a flood from one machine leaves the control plane to the others.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;

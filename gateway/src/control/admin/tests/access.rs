@@ -290,3 +290,24 @@ async fn who_was_not_asked_for_a_key_leaves_nothing_in_the_ledger() {
         assert!(!answer.headers.contains_key("idempotent-replayed"));
     }
 }
+
+#[tokio::test]
+async fn a_flood_from_its_own_machine_does_not_hold_back_a_key() {
+    let desk = Desk::with(|config| {
+        config.admin.keys = vec![key("ops", Role::Operator)];
+        config.admin.requests_per_second = 2.try_into().unwrap();
+    });
+    let kill = async |key: &str| {
+        let body = r#"{"enabled":false,"reason":"r"}"#;
+        let mut kill = request(Method::POST, "/admin/killswitch/order_creation", body);
+        kill.extensions_mut().insert(Peer("127.0.0.1".parse().unwrap()));
+        desk.send(with(kill, "x-api-key", key)).await
+    };
+    for _ in 0..2 {
+        kill("guess").await.problem(401, "unauthorized");
+    }
+    kill("guess").await.problem(429, "rate_limited");
+    kill("ops").await.ok();
+    kill("ops").await.ok();
+    kill("ops").await.problem(429, "rate_limited");
+}
