@@ -31,6 +31,8 @@ pub(super) struct Endpoint {
     pub(super) query: Option<Value>,
     /// Its body, as a JSON Schema.
     pub(super) body: Option<Value>,
+    /// Whether it is done only over the revision that `If-Match` names.
+    pub(super) heeds_revision: bool,
     /// The media type of its answer.
     pub(super) answers: &'static str,
 }
@@ -53,7 +55,7 @@ pub(super) fn all(test_endpoints: bool) -> Vec<Served> {
             "turns one off, or (as an operator) on",
             killswitches::flip,
         )
-        .query::<killswitches::Asked>()
+        .flips()
         .body::<killswitches::Wish>(),
         write(
             "/admin/emergency-disable",
@@ -61,7 +63,7 @@ pub(super) fn all(test_endpoints: bool) -> Vec<Served> {
             "turns several off, all or none",
             bulk::emergency_disable,
         )
-        .query::<killswitches::Asked>()
+        .flips()
         .body::<bulk::Emergency>(),
         write(
             "/admin/bulk-enable",
@@ -69,7 +71,7 @@ pub(super) fn all(test_endpoints: bool) -> Vec<Served> {
             "turns several on, all or none",
             bulk::bulk_enable,
         )
-        .query::<killswitches::Asked>()
+        .flips()
         .body::<bulk::AllClear>(),
         read(
             "/admin/error-stats",
@@ -142,9 +144,16 @@ impl Served {
             needs,
             query: None,
             body: None,
+            heeds_revision: false,
             answers: "application/json",
         };
         Self { endpoint, handler }
+    }
+
+    /// It flips, if nothing changed since what its caller has read.
+    fn flips(mut self) -> Self {
+        self.endpoint.heeds_revision = true;
+        self.query::<killswitches::Asked>()
     }
 
     /// Its answer is no JSON.

@@ -96,10 +96,18 @@ fn in_query(endpoint: &Endpoint) -> impl Iterator<Item = Value> {
 
 fn in_headers(endpoint: &Endpoint) -> impl Iterator<Item = Value> {
     let of_writes = [
-        ("Idempotency-Key", "sent again with the same request, the same answer comes back"),
-        ("If-Match", "the ETag of what was read: done only if nothing changed since"),
+        (
+            "Idempotency-Key",
+            "sent again with the same request, the same answer comes back, from the same process",
+            !endpoint.method.is_safe(),
+        ),
+        (
+            "If-Match",
+            "the ETag of what was read: done only if nothing changed since",
+            endpoint.heeds_revision,
+        ),
     ];
-    of_writes.into_iter().filter(|_| !endpoint.method.is_safe()).map(|(name, about)| {
+    of_writes.into_iter().filter(|(.., taken)| *taken).map(|(name, about, _)| {
         json!({
             "name": name,
             "in": "header",

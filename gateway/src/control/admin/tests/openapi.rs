@@ -181,3 +181,18 @@ async fn whatever_comes_is_answered_as_the_document_says() {
         }
     }
 }
+
+/// An operation that promises to heed `If-Match` is refused over another revision, and one that doesn't promise it isn't.
+#[tokio::test]
+async fn if_match_is_promised_where_it_is_heeded() {
+    let operations = operations(&documented(&Desk::new()).await).into_iter();
+    for (method, path, operation) in operations.filter(|(method, ..)| !method.is_safe()) {
+        let desk = Desk::new();
+        let parameters = operation["parameters"].as_array().unwrap();
+        let promised = parameters.iter().any(|parameter| parameter["name"] == "If-Match");
+        let body = sound_body(&operation).map(|body| body.to_string()).unwrap_or_default();
+        let stale = with(request(method.clone(), &path, &body), "if-match", "\"7\"");
+        let status = desk.send(stale).await.status;
+        assert_eq!(status, if promised { 412 } else { 200 }, "{method} {path}");
+    }
+}
