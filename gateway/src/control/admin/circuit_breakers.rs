@@ -20,7 +20,7 @@ use super::killswitches::source;
 use super::problem::Problem;
 use crate::config::config::Role;
 use crate::control::breakers::{self, NamedBreaker};
-use crate::control::writer::BreakerOrder;
+use crate::control::writer::{BreakerOrder, WriteError};
 
 /// What may be said with an order. All of it is optional: whoever resets a breaker at night with a bare `curl` is heard.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -67,23 +67,30 @@ pub(super) async fn act(
     let action = known(&action)?;
     caller.may(if action == Action::ForceOpen { Role::Killer } else { Role::Operator })?;
     let order = order(action, &caller, &wish)?;
-    let audited = admin
-        .writer
-        .order(BreakerOrder {
-            breaker: named.breaker.clone(),
-            order: order.clone(),
-            action: breakers::word(action),
-            source: source(&headers),
-            request_id: Some(id.0.to_string()),
-            may_end_sooner: caller.may(Role::Operator).is_ok(),
-        })
-        .await?;
-    tracing::info!(target: "portcullis::change", "Circuit breaker {name}: {order}");
+    let order = BreakerOrder {
+        breaker: named.breaker.clone(),
+        order,
+        action: breakers::word(action),
+        source: source(&headers),
+        request_id: Some(id.0.to_string()),
+        may_end_sooner: caller.may(Role::Operator).is_ok(),
+    };
+    // It goes on when its caller hangs up: an order that is in force has to be kept, too.
+    let done = tokio::spawn(done(admin.clone(), order));
+    let (audited, kept) = done.await.map_err(|_| Problem::failed())??;
     let mut answer = breakers::with_order(named);
     answer["name"] = name.into();
     answer["audited"] = audited.into();
-    answer["kept"] = keep(&admin).await.into();
+    answer["kept"] = kept.into();
     Ok(Json(answer))
+}
+
+/// Gives the order, and keeps it; whether it is in the audit, and whether it is kept.
+async fn done(admin: Arc<Admin>, order: BreakerOrder) -> Result<(bool, bool), WriteError> {
+    let said = format!("Circuit breaker {}: {}", order.breaker.name(), order.order);
+    let audited = admin.writer.order(order).await?;
+    tracing::info!(target: "portcullis::change", "{said}");
+    Ok((audited, keep(&admin).await))
 }
 
 /// Whether the order will hold in the next life, too. A disk may take its time.

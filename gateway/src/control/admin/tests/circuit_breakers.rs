@@ -1,5 +1,7 @@
 //! Breakers in an operator's hand.
 
+use futures_util::FutureExt;
+
 use super::*;
 
 #[tokio::test]
@@ -93,4 +95,25 @@ async fn an_order_may_be_bare_but_not_unclear() {
     post("force-open", r#"{"minutes": 5}"#).await.problem(400, "bad_request");
     post("force-open", r#"{"reason": "a\nb"}"#).await.problem(400, "bad_request");
     assert_eq!(desk.breaker.snapshot().state.as_str(), "shadow");
+}
+
+#[tokio::test]
+async fn an_order_is_kept_even_if_its_caller_hangs_up() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut config = config::parse("test.toml", CONFIG, &|_| None).unwrap();
+    config.store = config::config::Store::Embedded { directory: directory.path().to_owned() };
+    let (_desk, mut parts) = Desk::made(|_| {});
+    parts.standing = Standing::of(&config);
+    let order = request(Method::POST, "/admin/circuit-breakers/ControlAPI/force-open", "");
+    let mut asking = Box::pin(router(parts).oneshot(order));
+    assert!((&mut asking).now_or_never().is_none(), "the writer is another thread");
+    drop(asking);
+    let file = directory.path().join("breaker-orders.json");
+    let kept = async {
+        while !file.exists() {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(Duration::from_secs(10), kept).await.expect("it is kept");
+    assert!(std::fs::read_to_string(file).unwrap().contains("force-open"));
 }
